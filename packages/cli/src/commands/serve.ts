@@ -1,0 +1,35 @@
+// `waitless serve`: the server.
+import { examples, type CommandModule } from '../command.ts';
+import { announce, runUntilSignal, startFailure } from '../run-server.ts';
+import { addServerOptions } from '../server-options.ts';
+
+export const serve: CommandModule = {
+  name: 'serve',
+  summary: 'run the server in front of your services',
+  async define(command, context) {
+    const { describeConfig, optionTable, resolveConfig, startServer } = await import('@waitless/server');
+    examples(command, [
+      'npx waitless serve --target score=http://127.0.0.1:9001',
+      'npx waitless serve --pull jobs --data /var/lib/waitless --port 8080',
+      'npx waitless serve --config waitless.yaml --print-config',
+    ]);
+    addServerOptions(command, optionTable);
+    command.action(async (options: Record<string, string | boolean | string[]>) => {
+      const { terminal, output } = context;
+      let resolved;
+      try {
+        resolved = resolveConfig({ options, env: terminal.env, cwd: terminal.cwd });
+        if (resolved.values.printConfig) {
+          terminal.stdout.write(describeConfig(resolved));
+          return;
+        }
+        const server = await startServer(resolved.config);
+        announce(server, resolved, context);
+        if (output.person) output.line(output.out.dim('  Ctrl-C stops it.'));
+        context.exit(await runUntilSignal(server, context));
+      } catch (error) {
+        throw startFailure(error, resolved);
+      }
+    });
+  },
+};

@@ -1,0 +1,73 @@
+// Runs a server inside this process until a signal asks it to stop: what `serve` and `dev` have in common.
+import type { ResolvedConfig, RunningServer } from '@waitless/server';
+import type { CommandContext } from './command.ts';
+import { exitCodes, Failure } from './failure.ts';
+import { version } from './version.ts';
+
+/** Turns the server's errors at start into sentences with their exit codes. */
+export function startFailure(error: unknown, resolved?: ResolvedConfig): unknown {
+  if (!(error instanceof Error)) return error;
+  if (error.name === 'ConfigError') return new Failure(error.message, exitCodes.configuration);
+  const code = (error as NodeJS.ErrnoException).code;
+  const { host = '', port = 0 } = resolved?.config ?? {};
+  if (code === 'EADDRINUSE')
+    return new Failure(
+      `port ${port} on ${host} is taken, perhaps by another Waitless; give another with --port, or --port 0 for a free one.`,
+    );
+  if (code === 'EACCES' && (error as NodeJS.ErrnoException).syscall === 'listen')
+    return new Failure(`no permission to listen on port ${port} of ${host}; ports from 1024 up need none.`);
+  if (code === 'EADDRNOTAVAIL')
+    return new Failure(`${host} is not an address of this machine; give one with --host.`, exitCodes.configuration);
+  return error;
+}
+
+/** The lines every server begins with; the first URL printed is the server's. */
+export function announce(server: RunningServer, resolved: ResolvedConfig, { output }: CommandContext): void {
+  const { out, line } = output;
+  const { config } = server;
+  const row = (name: string, text: string): void => line(`  ${out.dim(name.padEnd(11))} ${text}`);
+  const origin = (name: string): string => out.dim(` (${resolved.origins.get(name)?.text ?? 'default'})`);
+  line(`${out.bold(`Waitless ${version}`)} listening on ${out.cyan(server.url)}`);
+  row('data', config.data === ':memory:' ? 'in memory, gone when this stops' : `${config.data}${origin('data')}`);
+  row(
+    'durability',
+    config.data === ':memory:' ? 'none: a stop loses every operation' : 'stored: on disk before the 202 is sent',
+  );
+  const names = [...config.services.values()].map(
+    (service) => `${service.name} → ${service.target.kind === 'pull' ? 'pull workers' : service.target.url}`,
+  );
+  if (names.length === 0) row('services', 'none yet: add one with --target NAME=URL or --pull NAME');
+  for (const [index, text] of names.entries()) row(index === 0 ? 'services' : '', text);
+  if (resolved.configFile !== undefined) row('config', resolved.configFile);
+  if (config.keys === undefined)
+    line(
+      out.yellow(
+        `  Open: there is no API key, so everyone on this machine may call it. --api-key-file FILE asks for keys.`,
+      ),
+    );
+  for (const warning of resolved.warnings) line(out.yellow(`  ${warning}`));
+}
+
+/** Resolves with the exit code once the server has stopped. A second signal ends the process at once. */
+export async function runUntilSignal(server: RunningServer, { terminal, output }: CommandContext): Promise<number> {
+  let unhear = (): void => undefined;
+  const signalled = new Promise<NodeJS.Signals>((resolve) => {
+    let first = true;
+    unhear = terminal.onSignal(['SIGTERM', 'SIGINT'], (signal) => {
+      if (!first) terminal.exit(signal === 'SIGINT' ? exitCodes.interrupted : 143);
+      first = false;
+      resolve(signal);
+    });
+  });
+  try {
+    const reason = await Promise.race([signalled, server.failed]);
+    if (reason instanceof Error) throw new Failure(`the server had to stop: ${reason.message}`);
+    output.note(
+      `Stopping; what is in flight gets up to ${Math.round(server.config.shutdownTimeoutMs / 1_000)} s. Once more to stop at once.`,
+    );
+    await server.stop();
+    return exitCodes.success;
+  } finally {
+    unhear();
+  }
+}

@@ -1,0 +1,10 @@
+// Everything both ends of the wire speak of.
+export * from './duration.ts';
+export * from './errors.ts';
+export * from './headers.ts';
+export * from './lease.ts';
+export * from './names.ts';
+export * from './operation.ts';
+export * from './preferences.ts';
+export * from './routes.ts';
+export * from './schemas.ts';

@@ -1,0 +1,100 @@
+// The shapes of an operation as clients see it: the status document, lists and the timeline.
+
+/** Known pollers end on `succeeded`, `failed` and `cancelled` only, so a missed deadline is `failed` with a code. */
+export const operationStatuses = ['queued', 'running', 'succeeded', 'failed', 'cancelled'] as const;
+export type OperationStatus = (typeof operationStatuses)[number];
+
+/** What an answer promises: on disk before the 202, in the same group commit but answered before it, or nothing. */
+export const durabilities = ['stored', 'memory', 'none'] as const;
+export type Durability = (typeof durabilities)[number];
+
+/** The part of the status document that never changes; the body of the 202. */
+export interface OperationReceipt {
+  id: string;
+  service: string;
+  correlationId: string;
+  /** Business key, where the service has a key rule. */
+  key: string | null;
+  labels: Record<string, string>;
+  /** RFC 3339. */
+  createdAt: string;
+  /** URL of the result. */
+  resourceLocation: string;
+  links: { self: string; result: string; timeline: string };
+}
+
+export interface OperationProgress {
+  /** Grows by one with each report. */
+  sequence: number;
+  stage?: string;
+  /** 0 to 100. */
+  percent?: number;
+  message?: string;
+  data?: unknown;
+}
+
+export interface OperationError {
+  code: string;
+  message: string;
+  /** URL under /problems/, where the code is one of ours. */
+  type?: string;
+  detail?: string;
+}
+
+/** The status document: GET /v1/operations/{id}. Times are RFC 3339 or null. */
+export interface Operation extends OperationReceipt {
+  status: OperationStatus;
+  done: boolean;
+  /** Rises with every change, progress included. */
+  version: number;
+  /** `{id}_{version}`: the same on every outlet. */
+  eventId: string;
+  startedAt: string | null;
+  updatedAt: string;
+  finishedAt: string | null;
+  /** Attempts begun so far. */
+  attempt: number;
+  maxAttempts: number;
+  /** When a queued operation may start: a delay or the pause before a retry. */
+  runAt: string | null;
+  /** When the total time allowed ends. */
+  deadline: string | null;
+  progress: OperationProgress | null;
+  queuePosition: number | null;
+  estimatedCompletionAt: string | null;
+  /** When an ended operation is forgotten. */
+  expiresAt: string | null;
+  error: OperationError | null;
+}
+
+export interface Page<T> {
+  items: T[];
+  /** Opaque cursor of the next page, or null at the end. */
+  next: string | null;
+}
+
+/** One thing that happened to an operation, oldest first in GET /v1/operations/{id}/timeline. */
+export interface TimelineEntry {
+  type: 'accepted' | 'attempt' | 'progress' | 'finished';
+  at: string;
+  attempt?: number;
+  /** When the attempt ended; null while it runs. */
+  endedAt?: string | null;
+  worker?: string | null;
+  outcome?: string | null;
+  /** The backend's status where it answered. */
+  backendStatus?: number | null;
+  detail?: string | null;
+  /** When the next attempt may start. */
+  nextAt?: string | null;
+  progress?: OperationProgress;
+  status?: OperationStatus;
+}
+
+/** A service with its live counts: GET /v1/services. */
+export interface ServiceSummary {
+  name: string;
+  target: 'http' | 'pull';
+  mode: 'async' | 'sync';
+  counts: Record<OperationStatus, number>;
+}

@@ -1,0 +1,218 @@
+// JSON Schemas (2020-12) of what travels in JSON, named as the OpenAPI document names them.
+
+export type Schema = { readonly [key: string]: unknown };
+
+const text: Schema = { type: 'string' };
+const time: Schema = { type: 'string', format: 'date-time' };
+const maybe = (schema: Schema): Schema => ({ anyOf: [schema, { type: 'null' }] });
+const ref = (name: string): Schema => ({ $ref: `#/components/schemas/${name}` });
+const whole = (minimum: number, maximum?: number): Schema => ({
+  type: 'integer',
+  minimum,
+  ...(maximum === undefined ? {} : { maximum }),
+});
+const object = (
+  properties: Record<string, Schema>,
+  required: readonly string[] = Object.keys(properties),
+  more: Schema = {},
+): Schema => ({
+  type: 'object',
+  properties,
+  required,
+  ...more,
+});
+const closed: Schema = { additionalProperties: false };
+
+const receipt: Record<string, Schema> = {
+  id: {
+    type: 'string',
+    description: 'The operation id: unguessable, the same for client and backend.',
+    examples: ['00w8k3v9q2m4x8z7r6t5w1y0n2b4c8'],
+  },
+  service: text,
+  correlationId: text,
+  key: maybe(text),
+  labels: { type: 'object', additionalProperties: text },
+  createdAt: time,
+  resourceLocation: { type: 'string', format: 'uri', description: 'URL of the result.' },
+  links: object({
+    self: { type: 'string', format: 'uri' },
+    result: { type: 'string', format: 'uri' },
+    timeline: { type: 'string', format: 'uri' },
+  }),
+};
+
+const envelopeBody: Record<string, Schema> = {
+  body: { description: 'A string is its UTF-8 bytes; any other JSON value is its source text, verbatim.' },
+  bodyBase64: { type: 'string', contentEncoding: 'base64' },
+};
+
+const headerValues: Schema = {
+  description: 'An object, or a list of [name, value] pairs where a name stands twice.',
+  anyOf: [
+    { type: 'object', additionalProperties: text },
+    { type: 'array', items: { type: 'array', prefixItems: [text, text], minItems: 2, maxItems: 2 } },
+  ],
+};
+
+const fail = object(
+  {
+    code: { type: 'string', minLength: 1, maxLength: 128 },
+    message: { type: 'string', maxLength: 2000 },
+    retry: { type: 'boolean', default: true, description: 'Whether another attempt may help.' },
+    retryAfter: { description: 'A duration such as `30s`, or seconds.', anyOf: [text, { type: 'number', minimum: 0 }] },
+  },
+  ['code', 'message'],
+  closed,
+);
+
+const progress: Record<string, Schema> = {
+  stage: { type: 'string', maxLength: 128 },
+  percent: { type: 'number', minimum: 0, maximum: 100 },
+  message: { type: 'string', maxLength: 2000 },
+  data: { description: 'Any JSON, 16 KB at most.' },
+};
+
+export const schemas: Readonly<Record<string, Schema>> = {
+  OperationReceipt: object(receipt),
+  Operation: object({
+    ...receipt,
+    status: { type: 'string', enum: ['queued', 'running', 'succeeded', 'failed', 'cancelled'] },
+    done: { type: 'boolean' },
+    version: whole(1),
+    eventId: text,
+    startedAt: maybe(time),
+    updatedAt: time,
+    finishedAt: maybe(time),
+    attempt: whole(0),
+    maxAttempts: whole(1),
+    runAt: maybe(time),
+    deadline: maybe(time),
+    progress: maybe(object({ sequence: whole(1), ...progress }, ['sequence'])),
+    queuePosition: maybe(whole(0)),
+    estimatedCompletionAt: maybe(time),
+    expiresAt: maybe(time),
+    error: maybe(object({ code: text, message: text, type: text, detail: text }, ['code', 'message'])),
+  }),
+  OperationPage: object({ items: { type: 'array', items: ref('Operation') }, next: maybe(text) }),
+  ResultEnvelope: object({ status: whole(100, 599), headers: headerValues, ...envelopeBody }, ['status', 'headers']),
+  Timeline: object({
+    items: {
+      type: 'array',
+      items: object(
+        {
+          type: { type: 'string', enum: ['accepted', 'attempt', 'progress', 'finished'] },
+          at: time,
+          attempt: whole(1),
+          endedAt: maybe(time),
+          worker: maybe(text),
+          outcome: maybe(text),
+          backendStatus: maybe(whole(100, 599)),
+          detail: maybe(text),
+          nextAt: maybe(time),
+          status: text,
+          progress: object({ sequence: whole(1), ...progress }, ['sequence']),
+        },
+        ['type', 'at'],
+      ),
+    },
+    next: maybe(text),
+  }),
+  ServicePage: object({
+    items: {
+      type: 'array',
+      items: object({
+        name: text,
+        target: { type: 'string', enum: ['http', 'pull'] },
+        mode: { type: 'string', enum: ['async', 'sync'] },
+        counts: object({
+          queued: whole(0),
+          running: whole(0),
+          succeeded: whole(0),
+          failed: whole(0),
+          cancelled: whole(0),
+        }),
+      }),
+    },
+    next: maybe(text),
+  }),
+  LeaseRequest: object(
+    {
+      worker: { type: 'string', description: 'Name of the worker, shown in the timeline.' },
+      max: { ...whole(1, 1000), default: 1 },
+      waitSeconds: { type: 'number', minimum: 0, default: 0, description: 'How long to wait for work; capped at 50.' },
+      leaseSeconds: {
+        type: 'number',
+        exclusiveMinimum: 0,
+        maximum: 86400,
+        description: "Default: the service's lease.",
+      },
+      settle: {
+        type: 'array',
+        maxItems: 1000,
+        description: 'Answers of earlier leases, recorded in one commit before new ones are handed out.',
+        items: object(
+          {
+            token: text,
+            reply: object({ status: whole(200, 599), headers: headerValues, ...envelopeBody }, [], closed),
+            fail: ref('Fail'),
+            release: { const: true },
+          },
+          ['token'],
+          closed,
+        ),
+      },
+    },
+    [],
+    closed,
+  ),
+  LeaseResponse: object({
+    settled: { type: 'array', items: object({ status: whole(200, 599), code: text, detail: text }, ['status']) },
+    leases: {
+      type: 'array',
+      items: object({
+        token: text,
+        operation: object({
+          id: text,
+          correlationId: text,
+          service: text,
+          labels: { type: 'object', additionalProperties: text },
+          createdAt: time,
+        }),
+        request: object({ method: text, path: text, query: text, headers: headerValues, ...envelopeBody }, [
+          'method',
+          'path',
+          'query',
+          'headers',
+        ]),
+        attempt: whole(1),
+        lastAttempt: { type: 'boolean' },
+        deadline: maybe(time),
+        expiresAt: time,
+      }),
+    },
+  }),
+  Fail: fail,
+  Extend: object({ leaseSeconds: { type: 'number', exclusiveMinimum: 0, maximum: 86400 } }, [], closed),
+  Progress: object(progress, [], closed),
+  LeaseState: object(
+    { expiresAt: time, progress: object({ sequence: whole(1) }, ['sequence'], { additionalProperties: true }) },
+    ['expiresAt'],
+  ),
+  Settled: object({ status: { type: 'string' } }, ['status']),
+  Health: object({ status: { type: 'string' } }, ['status'], { additionalProperties: true }),
+  Problem: object(
+    {
+      type: { type: 'string', description: 'URL under /problems/ that explains the code.' },
+      title: text,
+      status: whole(400, 599),
+      detail: text,
+      instance: text,
+      code: text,
+      accepted: { type: 'boolean' },
+      errors: { type: 'array', items: object({ pointer: text, detail: text }) },
+    },
+    ['type', 'title', 'status', 'code'],
+    { additionalProperties: true },
+  ),
+};

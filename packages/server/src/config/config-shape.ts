@@ -1,0 +1,75 @@
+// The shape of a resolved configuration: what every other part of the server may rely on without checking again.
+
+/** Where a service's work is done: pushed to a backend over HTTP, or pulled by workers. */
+export type ServiceTarget =
+  | { readonly kind: 'http'; readonly url: string; readonly headers: Readonly<Record<string, string>> }
+  | { readonly kind: 'pull' };
+
+/** One service with every default filled in. Times in milliseconds, sizes in bytes. */
+export interface ServiceConfig {
+  readonly name: string;
+  readonly target: ServiceTarget;
+  /** What a submit without a preference gets: 202 at once, or a wait of `syncWaitMs` first. */
+  readonly mode: 'async' | 'sync';
+  readonly syncWaitMs: number;
+  /** Request headers passed on although they are held back by default, lower case. */
+  readonly forward: readonly string[];
+  /** Whether an idempotency key that points at a failed operation starts a new one. */
+  readonly retryFailed: boolean;
+  readonly idempotencyTtlMs: number;
+  /** Total time of an operation; caps the caller's Operation-Timeout. */
+  readonly timeoutMs: number;
+  readonly attemptTimeoutMs: number;
+  /** How long a backend that answered 202 may take to reply. */
+  readonly replyTimeoutMs: number;
+  readonly leaseMs: number;
+  readonly retry: { readonly maxAttempts: number; readonly initialDelayMs: number; readonly maxDelayMs: number };
+  /** Attempts in flight towards a push backend; Infinity for pull, where the workers set the pace. */
+  readonly concurrency: number;
+  readonly maxBodyBytes: number;
+  readonly retentionMs: number;
+  readonly priority: number;
+}
+
+/** Who an API key belongs to. */
+export interface KeyOwner {
+  readonly name: string;
+  readonly namespace: string;
+}
+
+/** One line of the key file. */
+export interface ApiKey extends KeyOwner {
+  /** SHA-256 of the key, 32 bytes. */
+  readonly hash: Uint8Array;
+}
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
+
+export interface Config {
+  /** Address to listen on, an IPv6 one without brackets. */
+  readonly host: string;
+  /** 0 takes a free port. */
+  readonly port: number;
+  /** Absolute path of the data folder, or `:memory:`. */
+  readonly data: string;
+  readonly services: ReadonlyMap<string, ServiceConfig>;
+  /** Undefined where the server asks for no key. Never empty. */
+  readonly keys: readonly ApiKey[] | undefined;
+  /** Base of the URLs in answers, without a slash at the end; undefined: the listening URL. */
+  readonly publicUrl: string | undefined;
+  /** Base of reply and progress URLs, without a slash at the end; undefined: the public one. */
+  readonly backendUrl: string | undefined;
+  /** CIDR ranges that targets and callbacks given over the API may use although they are private. */
+  readonly allowNetwork: readonly string[];
+  /** Origins whose pages may call the server. */
+  readonly corsOrigins: readonly string[];
+  /** CIDR ranges of proxies whose Forwarded headers are believed. */
+  readonly trustProxy: readonly string[];
+  readonly maxBodyMemoryBytes: number;
+  /** Longest hold of a request that waits. */
+  readonly maxWaitMs: number;
+  /** Most requests held at once. */
+  readonly maxWaiters: number;
+  readonly shutdownTimeoutMs: number;
+  readonly logLevel: LogLevel;
+}

@@ -1,0 +1,203 @@
+// The service document: every field, its default, and every way to get it wrong, named by its path.
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { ConfigError } from './config-error.ts';
+import { readService, serviceFields } from './service-config.ts';
+
+const limits = { maxWaitMs: 50_000, maxBodyMemoryBytes: 256 * 1024 * 1024 };
+const url = 'http://127.0.0.1:9001/score';
+const read = (document: unknown, name = 'score') => readService({ name, document, limits });
+const withUrl = (fields: Record<string, unknown>) => read({ target: { url }, ...fields });
+
+describe('service documents', () => {
+  test('the defaults of a push service', () => {
+    assert.deepEqual(read({ target: { url } }), {
+      name: 'score',
+      target: { kind: 'http', url, headers: {} },
+      mode: 'async',
+      syncWaitMs: 30_000,
+      forward: [],
+      retryFailed: false,
+      idempotencyTtlMs: 86_400_000,
+      timeoutMs: 600_000,
+      attemptTimeoutMs: 60_000,
+      replyTimeoutMs: 3_600_000,
+      leaseMs: 30_000,
+      retry: { maxAttempts: 5, initialDelayMs: 1000, maxDelayMs: 300_000 },
+      concurrency: 16,
+      maxBodyBytes: 10 * 1024 * 1024,
+      retentionMs: 86_400_000,
+      priority: 5,
+    });
+  });
+
+  test('a pull service has no limit of its own: its workers set the pace', () => {
+    const service = read({ target: { pull: true } });
+    assert.deepEqual(service.target, { kind: 'pull' });
+    assert.equal(service.concurrency, Number.POSITIVE_INFINITY);
+  });
+
+  test('every field as given', () => {
+    const service = read({
+      target: { url, headers: { Authorization: 'Bearer x' } },
+      mode: 'sync',
+      syncWait: '5s',
+      forward: ['Authorization', 'cookie', 'authorization'],
+      retryFailed: true,
+      idempotencyTtl: '1h',
+      timeout: '1h',
+      attemptTimeout: '90s',
+      replyTimeout: '2d',
+      lease: '1500ms',
+      retry: { maxAttempts: 1, initialDelay: '0s', maxDelay: '1m' },
+      concurrency: 3,
+      maxBody: '1.5mb',
+      retention: '7d',
+      priority: 0,
+    });
+    assert.deepEqual(service.target, { kind: 'http', url, headers: { Authorization: 'Bearer x' } });
+    assert.deepEqual(service.forward, ['authorization', 'cookie']);
+    assert.deepEqual(service.retry, { maxAttempts: 1, initialDelayMs: 0, maxDelayMs: 60_000 });
+    assert.deepEqual(
+      [
+        service.mode,
+        service.syncWaitMs,
+        service.retryFailed,
+        service.leaseMs,
+        service.concurrency,
+        service.maxBodyBytes,
+        service.priority,
+        service.replyTimeoutMs,
+      ],
+      ['sync', 5000, true, 1500, 3, 1_572_864, 0, 172_800_000],
+    );
+  });
+
+  test('defaults stay below what the server allows', () => {
+    const service = readService({
+      name: 's',
+      document: { target: { url } },
+      limits: { maxWaitMs: 10_000, maxBodyMemoryBytes: 1_048_576 },
+    });
+    assert.deepEqual([service.syncWaitMs, service.maxBodyBytes], [10_000, 1_048_576]);
+  });
+
+  for (const [field, built] of Object.entries(serviceFields)) {
+    if (built) continue;
+    test(`${field} is documented and not built yet`, () => {
+      assert.throws(() => withUrl({ [field]: false }), {
+        name: 'ConfigError',
+        field: `services.score.${field}`,
+        message: `services.score.${field}: not built yet; remove the field`,
+      });
+    });
+  }
+
+  const wrong: [title: string, document: unknown, field: string, message: RegExp][] = [
+    ['no object', 'http://x', '', /it takes fields such as/],
+    ['a list', [], '', /it takes fields such as/],
+    ['no target', {}, '.target', /missing/],
+    ['target as text', { target: url }, '.target', /\{"pull": true\}/],
+    ['an empty target', { target: {} }, '.target', /exactly one of "url" and "pull"; add one/],
+    ['two targets', { target: { url, pull: true } }, '.target', /exactly one of "url" and "pull"; remove one/],
+    ['pull: false', { target: { pull: false } }, '.target.pull', /it takes true/],
+    ['headers of a pull service', { target: { pull: true, headers: {} } }, '.target.headers', /only a backend/],
+    ['a secret', { target: { url, secret: 'whsec_hunter2' } }, '.target.secret', /^(?!.*hunter2).*not built yet/],
+    ['amqp', { target: { amqp: {} } }, '.target.amqp', /not built yet/],
+    ['a misspelt target', { target: { ulr: url } }, '.target.ulr', /did you mean "url"/],
+    ['a misspelt field', { target: { url }, retries: {} }, '.retries', /no such field$/],
+    [
+      'a field nearly right',
+      { target: { url }, attemptTimeOut: '1s' },
+      '.attemptTimeOut',
+      /did you mean "attemptTimeout"/,
+    ],
+    ['relative URL', { target: { url: '/score' } }, '.target.url', /http or https URL/],
+    [
+      'URL with a user',
+      { target: { url: 'http://u:hunter2@x' } },
+      '.target.url',
+      /^(?!.*hunter2).*user name or password/,
+    ],
+    ['URL with a user alone', { target: { url: 'http://u@x' } }, '.target.url', /user name or password/],
+    ['URL with a fragment', { target: { url: `${url}#a` } }, '.target.url', /no fragment/],
+    ['URL with a line break', { target: { url: 'http://x/\na' } }, '.target.url', /control characters/],
+    ['URL without host', { target: { url: 'http://' } }, '.target.url', /http or https URL/],
+    ['header name', { target: { url, headers: { 'a b': 'x' } } }, '.target.headers.a b', /not a header name/],
+    [
+      'header value',
+      { target: { url, headers: { a: 'hunter2\r\nb: c' } } },
+      '.target.headers.a',
+      /^(?!.*hunter2).*without line breaks/,
+    ],
+    ['header value no text', { target: { url, headers: { a: 1 } } }, '.target.headers.a', /must be text/],
+    ['header twice', { target: { url, headers: { a: '1', A: '2' } } }, '.target.headers.A', /stands twice/],
+    [
+      'hop-by-hop header',
+      { target: { url, headers: { 'Transfer-Encoding': 'chunked' } } },
+      '.target.headers.Transfer-Encoding',
+      /itself/,
+    ],
+    ['our own header', { target: { url, headers: { 'operation-id': 'x' } } }, '.target.headers.operation-id', /itself/],
+    ['mode', { target: { url }, mode: 'fast' }, '.mode', /takes async or sync/],
+    ['duration as number', { target: { url }, timeout: 30 }, '.timeout', /30 is not a duration/],
+    ['duration zero', { target: { url }, lease: '0s' }, '.lease', /takes 1ms to 1d/],
+    ['duration null', { target: { url }, retention: null }, '.retention', /null is not a duration/],
+    ['syncWait over the cap', { target: { url }, syncWait: '2m' }, '.syncWait', /more than --max-wait 50s allows/],
+    ['boolean', { target: { url }, retryFailed: 'yes' }, '.retryFailed', /true or false/],
+    ['forward no list', { target: { url }, forward: 'cookie' }, '.forward', /takes a list/],
+    [
+      'forward of a hop-by-hop header',
+      { target: { url }, forward: ['cookie', 'Connection'] },
+      '.forward.1',
+      /"Connection" cannot be passed on/,
+    ],
+    ['forward of our own', { target: { url }, forward: ['operation-reply-url'] }, '.forward.0', /cannot be passed on/],
+    ['priority', { target: { url }, priority: 10 }, '.priority', /from 0 to 9/],
+    ['concurrency', { target: { url }, concurrency: 0 }, '.concurrency', /from 1 to 10000/],
+    [
+      'concurrency of a pull service',
+      { target: { pull: true }, concurrency: 4 },
+      '.concurrency',
+      /not built yet for a pull service/,
+    ],
+    ['size', { target: { url }, maxBody: 10 }, '.maxBody', /10 is not a size/],
+    ['size over the memory', { target: { url }, maxBody: '300mb' }, '.maxBody', /more than --max-body-memory 256mb/],
+    ['retry no object', { target: { url }, retry: 3 }, '.retry', /such as \{"maxAttempts": 5\}/],
+    ['retry field', { target: { url }, retry: { attempts: 3 } }, '.retry.attempts', /no such field/],
+    ['attempts', { target: { url }, retry: { maxAttempts: 0 } }, '.retry.maxAttempts', /from 1 to 1000/],
+    [
+      'delays crossed',
+      { target: { url }, retry: { initialDelay: '10m' } },
+      '.retry.initialDelay',
+      /maxDelay 5m is shorter than initialDelay 10m/,
+    ],
+    ['delays crossed the other way', { target: { url }, retry: { maxDelay: '10ms' } }, '.retry.maxDelay', /shorter/],
+  ];
+  for (const [title, document, field, message] of wrong) {
+    test(`refused: ${title}`, () => {
+      assert.throws(
+        () => read(document),
+        (error: unknown) => {
+          assert.ok(error instanceof ConfigError, String(error));
+          assert.equal(error.field, `services.score${field}`);
+          assert.match(error.message, message);
+          assert.ok(error.message.startsWith(`${error.field}: `));
+          return true;
+        },
+      );
+    });
+  }
+
+  test('refused: keys that act on prototypes', () => {
+    for (const key of ['__proto__', 'constructor', 'toString']) {
+      const document: unknown = JSON.parse(`{"target": {"url": "${url}"}, ${JSON.stringify(key)}: {"pull": true}}`);
+      assert.throws(() => read(document), { field: `services.score.${key}` });
+    }
+  });
+
+  test('refused: names that are none', () => {
+    for (const name of ['', 'a b', '-a', '../x', 'a'.repeat(129), 'é'])
+      assert.throws(() => read({ target: { url } }, name), { name: 'ConfigError' });
+  });
+});

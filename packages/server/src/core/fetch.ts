@@ -1,0 +1,171 @@
+// Fetch: status, result, lists and timeline, and the cancel that ends what is looked at.
+import { type ErrorCode, errorTable, WaitlessError } from '@waitless/protocol';
+import type { Engine, OperationFilter, OperationRecord, ResultRecord } from '../engine/engine.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Log } from '../lib/log.ts';
+import type { Dispatch } from './dispatch.ts';
+import type { Ids } from './ids.ts';
+import type { Live, News } from './live.ts';
+import type { Pace } from './pace.ts';
+
+export interface FetchDependencies {
+  engine: Pick<Engine, 'operation' | 'result' | 'operations' | 'timeline' | 'cancel' | 'purge' | 'readBody'>;
+  ids: Ids;
+  live: Live;
+  pace: Pace;
+  clock: Clock;
+  dispatch: Pick<Dispatch, 'abort'>;
+  log: Log;
+}
+
+/** A result as it is replayed. */
+export interface Replay {
+  status: number;
+  headers: string[];
+  hash: string;
+  bodyBytes: number;
+  body: Uint8Array | AsyncIterable<Uint8Array>;
+}
+
+/** What a result request finds: not done yet, the result, or why there is none. */
+export type Found =
+  | { kind: 'pending'; record: OperationRecord }
+  | { kind: 'result'; record: OperationRecord; replay: Replay };
+
+export interface WaitOptions {
+  waitMs: number;
+  signal?: AbortSignal;
+}
+
+export class Fetch {
+  readonly #d: FetchDependencies;
+
+  constructor(dependencies: FetchDependencies) {
+    this.#d = dependencies;
+  }
+
+  /** The operation, or 404 that is the same for unknown ids and for those of other namespaces; 410 past its retention. */
+  async operation(id: string, namespace: string): Promise<OperationRecord> {
+    const key = this.#d.ids.operationKey(id);
+    const record = key && (await this.#d.engine.operation({ ...key, namespace }));
+    if (!record) throw new WaitlessError('not-found', 'there is no operation with this id');
+    if (record.expiresAt !== null && record.expiresAt <= this.#d.clock.now()) throw new WaitlessError('result-expired');
+    return record;
+  }
+
+  /** The operation once its version is above `seenVersion`, or as it is when the wait ends. */
+  async changed(
+    id: string,
+    namespace: string,
+    seenVersion: number | undefined,
+    { waitMs, signal }: WaitOptions,
+  ): Promise<OperationRecord> {
+    const record = await this.operation(id, namespace);
+    const known = seenVersion ?? record.version;
+    if (waitMs <= 0 || record.finishedAt !== null || record.version > known) return record;
+    this.#d.live.ensureRoom();
+    const news = await this.#waitFrom(record, {
+      version: known,
+      onlyDone: false,
+      waitMs,
+      ...(signal ? { signal } : {}),
+    });
+    return news ? this.operation(id, namespace) : record;
+  }
+
+  /** Looks again after it has begun to wait: what happened in between woke nobody. */
+  async #waitFrom(
+    record: OperationRecord,
+    { version, onlyDone, waitMs, signal }: { version: number; onlyDone: boolean } & WaitOptions,
+  ): Promise<News | undefined> {
+    const waiting = this.#d.live.wait(record.seq, {
+      version,
+      onlyDone,
+      timeoutMs: waitMs,
+      ...(signal ? { signal } : {}),
+    });
+    const again = await this.#d.engine.operation({ seq: record.seq, nonce: record.nonce, namespace: record.namespace });
+    if (!again || again.finishedAt !== null || (!onlyDone && again.version > version)) {
+      this.#d.live.wake(record.seq, {
+        version: again?.version ?? Number.MAX_SAFE_INTEGER,
+        done: again?.finishedAt !== null,
+      });
+      return { version: again?.version ?? record.version, done: true };
+    }
+    return waiting;
+  }
+
+  async result(id: string, namespace: string, { waitMs, signal }: WaitOptions): Promise<Found> {
+    let record = await this.operation(id, namespace);
+    if (record.finishedAt === null && waitMs > 0) {
+      this.#d.live.ensureRoom();
+      await this.#waitFrom(record, { version: record.version, onlyDone: true, waitMs, ...(signal ? { signal } : {}) });
+      record = await this.operation(id, namespace);
+    }
+    return record.finishedAt === null
+      ? { kind: 'pending', record }
+      : { kind: 'result', record, replay: await this.#replay(record) };
+  }
+
+  /** The stored result, or the problem that says why the operation ended without one. */
+  async #replay(record: OperationRecord): Promise<Replay> {
+    const code = record.error?.code;
+    const replaced = code === 'timed-out' || code === 'not-started-in-time' || record.status === 'cancelled';
+    const result = replaced ? undefined : await this.#d.engine.result(record.seq);
+    if (result) return this.#toReplay(record.seq, result);
+    if (code === undefined) throw new WaitlessError('result-expired', 'the result is gone');
+    const known = code in errorTable ? (code as ErrorCode) : undefined;
+    // A worker's own failure code is no code of ours: 502, with its words in the detail.
+    if (!known)
+      throw new WaitlessError('attempts-exhausted', `${code}: ${record.error!.message}`, {
+        members: { errorCode: code },
+      });
+    throw new WaitlessError(known, record.error!.message);
+  }
+
+  #toReplay(seq: number, result: ResultRecord): Replay {
+    const { status, headers, hash, bodyBytes } = result;
+    return { status, headers, hash, bodyBytes, body: result.body ?? this.#d.engine.readBody(seq, 'result') };
+  }
+
+  list(filter: OperationFilter): ReturnType<Engine['operations']> {
+    return this.#d.engine.operations(filter);
+  }
+
+  async timeline(
+    id: string,
+    namespace: string,
+  ): Promise<{ record: OperationRecord; rows: Awaited<ReturnType<Engine['timeline']>>; backendStatus: number | null }> {
+    const record = await this.operation(id, namespace);
+    const rows = await this.#d.engine.timeline(record.seq);
+    const result = record.finishedAt === null ? undefined : await this.#d.engine.result(record.seq);
+    return { record, rows, backendStatus: result?.status ?? null };
+  }
+
+  /** Best effort and repeatable: the operation as it stands after. */
+  async cancel(id: string, namespace: string): Promise<OperationRecord> {
+    const { ids, engine, clock, dispatch, live, log } = this.#d;
+    const key = ids.operationKey(id);
+    const outcome = key ? await engine.cancel({ ...key, namespace }, clock.now()) : { kind: 'unknown' as const };
+    if (outcome.kind === 'unknown') throw new WaitlessError('not-found', 'there is no operation with this id');
+    if (outcome.kind === 'cancelled') {
+      dispatch.abort(outcome.operation.seq);
+      live.wake(outcome.operation.seq, { version: outcome.operation.version, done: true });
+      log.info?.('operation.cancelled', { operation: id, service: outcome.operation.service, namespace });
+    }
+    return outcome.operation;
+  }
+
+  async purge(id: string, namespace: string): Promise<void> {
+    const record = await this.operation(id, namespace);
+    if (
+      record.finishedAt === null ||
+      !(await this.#d.engine.purge({ seq: record.seq, nonce: record.nonce, namespace }))
+    )
+      throw new WaitlessError('not-finished');
+  }
+
+  retryAfterSeconds(record: OperationRecord): number {
+    return this.#d.pace.retryAfterSeconds(record.service, this.#d.clock.now() - record.createdAt);
+  }
+}

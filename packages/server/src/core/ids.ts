@@ -1,0 +1,77 @@
+// Public names of operations and leases: what a client, a backend or a worker can hold and nobody can guess.
+//
+// An operation id is the random part (128 bits), the shard and the store's growing number: `<32 hex><shard, 2 base 36><number, base 36>`.
+// The number leads straight to the row (no second unique index), the random part is compared with the row's.
+//
+// A lease token names queue, operation, lease number and attempt, signed with the store's key: the attempt it allows is in it, a forged or
+// foreign one is refused without a look at the store, and one that was issued once and has ended can still be told from one that never was.
+import { hash } from 'node:crypto';
+import type { OperationKey } from '../engine/engine.ts';
+
+const idPattern = /^([0-9a-f]{32})([0-9a-z]{2})([0-9a-z]{1,11})$/;
+const tokenPattern = /^([0-9a-z]{1,11})-([0-9a-z]{1,11})-([0-9a-z]{1,11})-([0-9a-z]{1,11})-([A-Za-z0-9_-]{27})$/;
+
+const digits = (n: number): string => n.toString(36);
+
+export interface LeaseName {
+  queue: number;
+  seq: number;
+  leaseNo: number;
+  attempt: number;
+}
+
+export class Ids {
+  readonly #shard: string;
+  readonly #key: string;
+
+  /** @param storeKey 256 bits in hexadecimal, kept by the store so that tokens outlive the process. */
+  constructor({ shard, storeKey }: { shard: number; storeKey: string }) {
+    this.#shard = digits(shard).padStart(2, '0');
+    this.#key = storeKey;
+  }
+
+  operationId(key: OperationKey): string {
+    return key.nonce + this.#shard + digits(key.seq);
+  }
+
+  /** The key of an id, or undefined when it is no id of this shard. */
+  operationKey(id: string): OperationKey | undefined {
+    const match = idPattern.exec(id);
+    if (!match || match[2] !== this.#shard) return undefined;
+    const seq = Number.parseInt(match[3]!, 36);
+    // One id, one spelling: leading zeros would make a second one.
+    return Number.isSafeInteger(seq) && seq > 0 && digits(seq) === match[3] ? { seq, nonce: match[1]! } : undefined;
+  }
+
+  leaseToken(lease: LeaseName): string {
+    const name = `${digits(lease.queue)}-${digits(lease.seq)}-${digits(lease.leaseNo)}-${digits(lease.attempt)}`;
+    return `${name}-${this.#sign(name)}`;
+  }
+
+  /** The lease of a token that this store issued, or undefined. */
+  leaseName(token: string): LeaseName | undefined {
+    const match = tokenPattern.exec(token);
+    if (!match) return undefined;
+    const mac = match[5]!;
+    if (!sameText(mac, this.#sign(token.slice(0, -mac.length - 1)))) return undefined;
+    return {
+      queue: Number.parseInt(match[1]!, 36),
+      seq: Number.parseInt(match[2]!, 36),
+      leaseNo: Number.parseInt(match[3]!, 36),
+      attempt: Number.parseInt(match[4]!, 36),
+    };
+  }
+
+  /** 162 bits. Key on both sides of a text of checked form: no extension is possible; HMAC objects cost ten times as much here (6.8 µs against 0.6). */
+  #sign(name: string): string {
+    return hash('sha256', `${this.#key}.${name}.${this.#key}`, 'base64url').slice(0, 27);
+  }
+}
+
+/** Compares without leaving early, so that the time tells nothing about where two texts differ. */
+function sameText(a: string, b: string): boolean {
+  if (a.length !== b.length) return false;
+  let difference = 0;
+  for (let i = 0; i < a.length; i++) difference |= a.charCodeAt(i) ^ b.charCodeAt(i);
+  return difference === 0;
+}

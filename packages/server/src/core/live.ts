@@ -1,0 +1,142 @@
+// Who in this process waits for which operation. A wake-up is a hint: waiters that need the truth re-read the store,
+// and a slow poll finds for them what a lost hint did not tell.
+import { WaitlessError } from '@waitless/protocol';
+import type { Engine, ResultContent } from '../engine/engine.ts';
+import { pause, type Service } from '../lib/service.ts';
+
+/** What the waker knows. `result` is the very content that was just committed, so the waiter need not read it back. */
+export interface News {
+  version: number;
+  done: boolean;
+  result?: ResultContent;
+  expiresAt?: number | null;
+}
+
+interface Waiter {
+  /** Newest version the waiter has seen. */
+  version: number;
+  onlyDone: boolean;
+  wake(news: News | undefined): void;
+}
+
+/** How often waiters re-read without a hint: the longest delay a lost hint can cause, against a read per waiter each time. */
+const pollMs = 5000;
+const pollBatch = 500;
+
+export class Live implements Service {
+  readonly name = 'live';
+  readonly #engine: Pick<Engine, 'recordsOf'>;
+  readonly #waiters = new Map<number, Set<Waiter>>();
+  readonly #maxWaiters: number;
+  readonly #hints: boolean;
+  readonly #pollMs: number;
+  #count = 0;
+  #stop = new AbortController();
+  #loop: Promise<void> | undefined;
+
+  /** @param hints false in the test that proves that nothing depends on them */
+  constructor({
+    engine,
+    maxWaiters,
+    hints = true,
+    everyMs = pollMs,
+  }: {
+    engine: Pick<Engine, 'recordsOf'>;
+    maxWaiters: number;
+    hints?: boolean;
+    everyMs?: number;
+  }) {
+    this.#engine = engine;
+    this.#maxWaiters = maxWaiters;
+    this.#hints = hints;
+    this.#pollMs = everyMs;
+  }
+
+  get waiting(): number {
+    return this.#count;
+  }
+
+  /** Refuses before anything is stored when there are too many who wait. */
+  ensureRoom(): void {
+    if (this.#count >= this.#maxWaiters) {
+      throw new WaitlessError(
+        'too-many-connections',
+        `${this.#maxWaiters} requests wait already; poll instead of waiting`,
+        { retryAfterSeconds: 5 },
+      );
+    }
+  }
+
+  /** Resolves with the news, or undefined after `timeoutMs`, at a stop, or when the signal aborts. */
+  wait(
+    seq: number,
+    {
+      version,
+      onlyDone,
+      timeoutMs,
+      signal,
+    }: { version: number; onlyDone: boolean; timeoutMs: number; signal?: AbortSignal },
+  ): Promise<News | undefined> {
+    if (timeoutMs <= 0 || signal?.aborted || this.#stop.signal.aborted) return Promise.resolve(undefined);
+    return new Promise((resolve) => {
+      const set = this.#waiters.get(seq) ?? new Set<Waiter>();
+      const end = (news: News | undefined): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', giveUp);
+        if (!set.delete(waiter)) return;
+        this.#count--;
+        if (set.size === 0 && this.#waiters.get(seq) === set) this.#waiters.delete(seq);
+        resolve(news);
+      };
+      const giveUp = (): void => end(undefined);
+      const waiter: Waiter = { version, onlyDone, wake: end };
+      const timer = setTimeout(giveUp, Math.min(timeoutMs, 0x7fffffff));
+      signal?.addEventListener('abort', giveUp, { once: true });
+      set.add(waiter);
+      this.#waiters.set(seq, set);
+      this.#count++;
+    });
+  }
+
+  /** True when someone here waits for it: lets callers skip the work of telling nobody. */
+  has(seq: number): boolean {
+    return this.#waiters.has(seq);
+  }
+
+  wake(seq: number, news: News): void {
+    if (this.#hints) this.#tell(seq, news);
+  }
+
+  #tell(seq: number, news: News): void {
+    const set = this.#waiters.get(seq);
+    if (!set) return;
+    for (const waiter of set)
+      if (news.done || (!waiter.onlyDone && news.version > waiter.version)) waiter.wake(news);
+  }
+
+  start(): Promise<void> {
+    this.#stop = new AbortController();
+    this.#loop = this.#poll(this.#stop.signal);
+    return Promise.resolve();
+  }
+
+  /** Lets everyone go with what they would be told at their time limit. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    for (const set of this.#waiters.values()) for (const waiter of set) waiter.wake(undefined);
+    await this.#loop;
+  }
+
+  async #poll(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await pause(this.#pollMs, signal);
+      const seqs = [...this.#waiters.keys()];
+      for (let i = 0; i < seqs.length && !signal.aborted; i += pollBatch) {
+        // A store that cannot be read now is read at the next turn; the waiters' own time limits still hold.
+        const records = await this.#engine.recordsOf(seqs.slice(i, i + pollBatch)).catch(() => []);
+        for (const record of records)
+          this.#tell(record.seq, { version: record.version, done: record.finishedAt !== null });
+      }
+    }
+  }
+}

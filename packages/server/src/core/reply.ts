@@ -1,0 +1,142 @@
+// Reply: what became of leases. One way for push backends, pull workers and "answers later": judge, record, then tell those who wait.
+import { WaitlessError } from '@waitless/protocol';
+import type { ServiceConfig } from '../config/config-shape.ts';
+import type { Engine, ExtendOutcome, ProgressReport, Queue, SettleOutcome } from '../engine/engine.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Log } from '../lib/log.ts';
+import type { Metrics } from '../lib/metrics.ts';
+import type { Random } from '../lib/random.ts';
+import type { Ids, LeaseName } from './ids.ts';
+import { type Answer, judge, type Verdict } from './lifecycle.ts';
+import type { Live } from './live.ts';
+import type { Pace } from './pace.ts';
+import type { Services } from './services.ts';
+
+export interface LeaseAnswer extends LeaseName {
+  answer: Answer;
+  deadlineAt?: number;
+}
+
+export interface ReplyDependencies {
+  engine: Pick<Engine, 'settle' | 'extend'>;
+  services: Services;
+  ids: Ids;
+  live: Live;
+  pace: Pace;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  metrics: Metrics;
+}
+
+/** Attempts and times for operations whose service is no longer configured: end them soon, keep what came. */
+const orphanPolicy = { maxAttempts: 1, initialDelayMs: 1000, maxDelayMs: 1000 };
+const orphanReplyTimeoutMs = 3_600_000;
+
+export class Reply {
+  readonly #d: ReplyDependencies;
+
+  constructor(dependencies: ReplyDependencies) {
+    this.#d = dependencies;
+  }
+
+  /** The lease of a token with its queue; undefined when the token was never issued or belongs to another namespace. */
+  async leaseOf(token: string, namespace: string | undefined): Promise<(LeaseName & { at: Queue }) | undefined> {
+    const name = this.#d.ids.leaseName(token);
+    const at = name && (await this.#d.services.queue(name.queue));
+    return name && at && (namespace === undefined || namespace === at.namespace) ? { ...name, at } : undefined;
+  }
+
+  /** Records the answers in one commit; each has its own outcome. */
+  async settle(answers: readonly LeaseAnswer[]): Promise<SettleOutcome[]> {
+    if (answers.length === 0) return [];
+    const { engine, clock, live, services, metrics, log, ids, pace } = this.#d;
+    const now = clock.now();
+    const verdicts: Verdict[] = [];
+    const names: string[] = [];
+    for (const answer of answers) {
+      const at = await services.queue(answer.queue);
+      const service = at && services.get(at.service);
+      names.push(at?.service ?? '');
+      verdicts.push(judge(answer.answer, this.#standing(answer, service, now)));
+    }
+    const outcomes = await engine.settle(
+      verdicts.map((verdict, i) => ({
+        seq: answers[i]!.seq,
+        leaseNo: answers[i]!.leaseNo,
+        transition: verdict.transition,
+        backendStatus: verdict.backendStatus,
+      })),
+      now,
+    );
+    for (const [i, outcome] of outcomes.entries()) {
+      const { seq, queue, leaseNo, attempt } = answers[i]!;
+      const { transition, backendStatus } = verdicts[i]!;
+      if (outcome.kind === 'recorded') {
+        metrics.settled[transition.to]++;
+        const done = outcome.finishedAt !== null;
+        if (done) pace.finished(names[i]!, outcome.finishedAt! - outcome.createdAt);
+        if (live.has(seq)) {
+          const result = done && 'result' in transition && transition.result ? { result: transition.result } : {};
+          live.wake(seq, { version: outcome.version, done, expiresAt: outcome.expiresAt, ...result });
+        }
+      } else metrics.settled.refused++;
+      if (log.info)
+        log.info('operation.settled', {
+          lease: ids.leaseToken({ queue, seq, leaseNo, attempt }).slice(0, 12),
+          service: names[i],
+          outcome: outcome.kind,
+          to: transition.to,
+          attempt,
+          backendStatus,
+        });
+    }
+    return outcomes;
+  }
+
+  #standing(answer: LeaseAnswer, service: ServiceConfig | undefined, nowMs: number): Parameters<typeof judge>[1] {
+    return {
+      attempt: answer.attempt,
+      leaseNo: answer.leaseNo,
+      policy: service?.retry ?? orphanPolicy,
+      replyTimeoutMs: service?.replyTimeoutMs ?? orphanReplyTimeoutMs,
+      nowMs,
+      fraction: this.#d.random.fraction(),
+      ...(answer.deadlineAt === undefined ? {} : { deadlineAt: answer.deadlineAt }),
+    };
+  }
+
+  /** Keeps a lease, and reports progress where there is any. */
+  async extend(
+    lease: LeaseName & { at: Queue },
+    { leaseMs, progress }: { leaseMs: number | undefined; progress: ProgressReport | null },
+  ): Promise<ExtendOutcome & { kind: 'extended' }> {
+    const { engine, clock, live, services } = this.#d;
+    const usual = services.get(lease.at.service)?.leaseMs ?? null;
+    const outcome = await engine.extend(
+      { seq: lease.seq, leaseNo: lease.leaseNo, leaseMs: leaseMs ?? usual, progress },
+      clock.now(),
+    );
+    if (outcome.kind !== 'extended') throw settleError(outcome)!;
+    if (progress) live.wake(lease.seq, { version: outcome.version, done: false });
+    return outcome;
+  }
+}
+
+/** Why an answer was not taken, as an error of the table; undefined when it was. */
+export function settleError(outcome: SettleOutcome | ExtendOutcome): Error | undefined {
+  switch (outcome.kind) {
+    case 'lost':
+      return new WaitlessError('lease-lost');
+    case 'conflict':
+      return new WaitlessError('result-already-recorded');
+    case 'ended':
+      return outcome.status === 'cancelled' ? new WaitlessError('cancelled') : new WaitlessError('already-terminal');
+    case 'unknown':
+      return new WaitlessError('not-found', 'the operation of this lease is gone');
+    case 'refused':
+      return outcome.error;
+    default:
+      return undefined;
+  }
+}

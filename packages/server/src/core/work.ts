@@ -1,0 +1,124 @@
+// Work: handing operations to pull workers, each under a lease of its own.
+import type { ServiceConfig } from '../config/config-shape.ts';
+import type { Engine, Labels, LeasedOperation } from '../engine/engine.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Log } from '../lib/log.ts';
+import type { Metrics } from '../lib/metrics.ts';
+import type { FireAndForget, Forgettable } from './fire-and-forget.ts';
+import type { Ids } from './ids.ts';
+import type { Live } from './live.ts';
+
+/** Most bytes of bodies in one answer to a worker: it is built in memory. */
+const mostBytes = 16 * 1024 * 1024;
+
+/** What a worker gets: a lease, or a request that nobody keeps (its token answers to nothing). */
+export interface Work {
+  token: string;
+  id: string;
+  correlationId: string | null;
+  labels: Labels | null;
+  createdAt: number;
+  attempt: number;
+  lastAttempt: boolean;
+  deadlineAt: number | null;
+  leaseUntil: number;
+  /** JSON text. */
+  head: string;
+  body: Uint8Array | AsyncIterable<Uint8Array>;
+}
+
+export interface WorkWanted {
+  namespace: string;
+  service: ServiceConfig;
+  worker: string | null;
+  max: number;
+  leaseMs: number | undefined;
+  waitMs: number;
+  signal: AbortSignal;
+}
+
+export interface WorkDependencies {
+  engine: Pick<Engine, 'lease' | 'readBody'>;
+  ids: Ids;
+  live: Live;
+  clock: Clock;
+  fireAndForget: FireAndForget;
+  log: Log;
+  metrics: Metrics;
+}
+
+export function createWork({ engine, ids, live, clock, fireAndForget, log, metrics }: WorkDependencies) {
+  function leased(lease: LeasedOperation, service: ServiceConfig): Work {
+    const { queue, seq, leaseNo, attempt } = lease;
+    // Version 2 is the first lease; later ones are found by their waiters' own look at the store.
+    if (live.has(seq)) live.wake(seq, { version: Number.MAX_SAFE_INTEGER, done: false });
+    return {
+      token: ids.leaseToken({ queue, seq, leaseNo, attempt }),
+      id: ids.operationId(lease),
+      correlationId: lease.correlationId,
+      labels: lease.labels,
+      createdAt: lease.createdAt,
+      attempt,
+      lastAttempt: attempt >= service.retry.maxAttempts,
+      deadlineAt: lease.deadlineAt,
+      leaseUntil: lease.leaseUntil,
+      head: lease.head,
+      body: lease.body ?? engine.readBody(seq, 'request'),
+    };
+  }
+
+  function forgettable(item: Forgettable, leaseUntil: number): Work {
+    return {
+      token: 'none',
+      id: 'none',
+      correlationId: item.correlationId,
+      labels: item.labels,
+      createdAt: item.createdAt,
+      attempt: 1,
+      lastAttempt: true,
+      deadlineAt: null,
+      leaseUntil,
+      head: JSON.stringify(item.head),
+      body: item.body,
+    };
+  }
+
+  return async function work({
+    namespace,
+    service,
+    worker,
+    max,
+    leaseMs = service.leaseMs,
+    waitMs,
+    signal,
+  }: WorkWanted): Promise<Work[]> {
+    const now = clock.now();
+    const kept: Work[] = [];
+    for (
+      let item = fireAndForget.take(service.name);
+      item;
+      item = kept.length < max ? fireAndForget.take(service.name) : undefined
+    )
+      kept.push(forgettable(item, now + leaseMs));
+    if (kept.length > 0) return kept;
+    const limit = waitMs > 0 ? AbortSignal.any([signal, AbortSignal.timeout(waitMs)]) : signal;
+    const leases = await engine.lease(
+      { service: service.name, namespace, kind: 'pull', worker, max, maxBytes: mostBytes, leaseMs, wait: waitMs > 0 },
+      now,
+      limit,
+    );
+    metrics.leased += leases.length;
+    if (log.info)
+      for (const lease of leases)
+        log.info('operation.leased', {
+          operation: ids.operationId(lease),
+          service: service.name,
+          namespace,
+          worker,
+          attempt: lease.attempt,
+        });
+    return leases.map((lease) => leased(lease, service));
+  };
+}
+
+export type WorkVerb = ReturnType<typeof createWork>;

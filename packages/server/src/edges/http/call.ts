@@ -1,0 +1,155 @@
+// ANY /v1/call/{service}/…: a submit over HTTP.
+import { WaitlessError } from '@waitless/protocol';
+import type { Fetch } from '../../core/fetch.ts';
+import { receiptJson } from '../../core/document.ts';
+import type { Pace } from '../../core/pace.ts';
+import type { Services } from '../../core/services.ts';
+import type { Accepted, Submit } from '../../core/submit.ts';
+import type { Answer, Exchange, Handler } from './exchange.ts';
+import {
+  checkCacheControl,
+  correlationId,
+  durability,
+  durationField,
+  forwarded,
+  idempotencyKey,
+  isTraceparent,
+  labels,
+  priority,
+  refuseUnbuilt,
+  waiting,
+  type Waiting,
+} from './fields.ts';
+import { inMemory, replayAnswer } from './results.ts';
+
+export interface CallDependencies {
+  services: Services;
+  submit: Submit;
+  fetch: Fetch;
+  pace: Pace;
+  maxWaitMs: number;
+}
+
+const prefixLength = '/v1/call/'.length;
+
+export function callHandler({ services, submit, fetch, pace, maxWaitMs }: CallDependencies): Handler {
+  return async (exchange) => {
+    const { headers } = exchange;
+    const slash = exchange.path.indexOf('/', prefixLength);
+    const service = services.require(
+      slash < 0 ? exchange.path.slice(prefixLength) : exchange.path.slice(prefixLength, slash),
+    );
+    refuseUnbuilt(headers);
+    checkCacheControl(headers);
+    const hold = waiting(headers, service, maxWaitMs);
+    const level = durability(headers);
+    const key = idempotencyKey(headers);
+    const delayMs = durationField(headers, 'Operation-Delay');
+    if (level === 'none') {
+      const clash =
+        headers('prefer') !== undefined && hold.preferences.waitSeconds !== undefined
+          ? 'Prefer: wait'
+          : key !== null
+            ? 'Idempotency-Key'
+            : delayMs !== undefined
+              ? 'Operation-Delay'
+              : undefined;
+      if (clash)
+        throw new WaitlessError(
+          'conflicting-headers',
+          `Operation-Durability: none keeps nothing, so ${clash} cannot be honoured; drop one of the two`,
+          { members: { accepted: false } },
+        );
+    }
+    const trace = headers('traceparent');
+    const kept = forwarded(exchange.rawHeaders, service.forward);
+    const request = {
+      namespace: exchange.namespace,
+      service,
+      head: {
+        method: exchange.method,
+        path: slash < 0 ? '' : exchange.path.slice(slash),
+        query: exchange.query,
+        headers:
+          trace !== undefined && !isTraceparent(trace)
+            ? kept.filter(([name]) => !/^trace(parent|state)$/i.test(name))
+            : kept,
+      },
+      contentType: headers('content-type'),
+      correlationId: correlationId(headers),
+      labels: labels(headers),
+      idempotencyKey: key,
+      durability: level,
+      timeoutMs: durationField(headers, 'Operation-Timeout'),
+      delayMs,
+      startByMs: durationField(headers, 'Operation-Start-By'),
+      priority: priority(headers),
+      waitMs: level === 'none' ? 0 : hold.waitMs,
+      signal: exchange.signal,
+    };
+    const outcome = await submit({ ...request, body: await exchange.body(service.maxBodyBytes) });
+    if (outcome.kind === 'forgotten')
+      return { status: 202, headers: ['Operation-Durability', 'none', 'Cache-Control', 'no-store'] };
+    if (outcome.news?.done) {
+      const found = outcome.news.result ? undefined : await fetch.result(outcome.id, exchange.namespace, { waitMs: 0 });
+      if (outcome.news.result)
+        return withSubmitHeaders(replayAnswer(exchange, inMemory(outcome, outcome.news.result)), outcome, hold);
+      if (found?.kind === 'result')
+        return withSubmitHeaders(
+          replayAnswer(exchange, { id: outcome.id, status: found.record.status, replay: found.replay }),
+          outcome,
+          hold,
+        );
+    }
+    return acceptedAnswer(exchange, outcome, {
+      level,
+      hold,
+      retryAfterSeconds: pace.retryAfterSeconds(service.name, 0),
+    });
+  };
+}
+
+function acceptedAnswer(
+  exchange: Exchange,
+  accepted: Accepted,
+  { level, hold, retryAfterSeconds }: { level: string; hold: Waiting; retryAfterSeconds: number },
+): Answer {
+  const location = `${exchange.base}/v1/operations/${accepted.id}`;
+  const headers = [
+    'Content-Type',
+    'application/json; charset=utf-8',
+    'Cache-Control',
+    'no-store',
+    'Operation-Id',
+    accepted.id,
+    'Operation-Location',
+    location,
+    'Location',
+    `${location}/result`,
+    'Correlation-Id',
+    accepted.correlationId ?? accepted.id,
+    'Retry-After',
+    String(retryAfterSeconds),
+    'Operation-Durability',
+    level,
+  ];
+  const applied = preferenceApplied(hold);
+  if (applied) headers.push('Preference-Applied', applied);
+  if (accepted.replayed) headers.push('Idempotent-Replayed', 'true');
+  return { status: 202, headers, body: receiptJson(accepted, exchange.base) };
+}
+
+function preferenceApplied({ preferences }: Waiting): string | undefined {
+  const applied = [];
+  if (preferences.respondAsync) applied.push('respond-async');
+  if (preferences.waitSeconds !== undefined) applied.push(`wait=${preferences.waitSeconds}`);
+  return applied.join(', ') || undefined;
+}
+
+function withSubmitHeaders(answer: Answer, accepted: Accepted, hold: Waiting): Answer {
+  answer.headers.push('Correlation-Id', accepted.correlationId ?? accepted.id);
+  if (hold.preferences.waitSeconds !== undefined)
+    answer.headers.push('Preference-Applied', `wait=${hold.preferences.waitSeconds}`);
+  if (accepted.replayed) answer.headers.push('Idempotent-Replayed', 'true');
+  return answer;
+}

@@ -1,0 +1,60 @@
+// What a handler gets and gives: plain objects, so that it can be called without a socket.
+import type { IncomingMessage } from 'node:http';
+
+export interface Exchange {
+  method: string;
+  /** Path on the wire, checked, without the query. */
+  path: string;
+  /** Query on the wire, without the question mark. */
+  query: string;
+  /** Raw parameters of the route, still percent-encoded. */
+  params: Readonly<Record<string, string | undefined>>;
+  headers: FieldLookup;
+  /** Name and value in turn, as they came. */
+  rawHeaders: readonly string[];
+  namespace: string;
+  /** Base of the URLs in the answer, without a slash at its end. */
+  base: string;
+  requestId: string;
+  /** Reads the whole body, bounded by `limit`; throws 413 beyond. The memory is counted until the exchange ends. */
+  body(limit: number): Promise<Buffer>;
+  /** Aborts when the client is gone. */
+  signal: AbortSignal;
+}
+
+export interface Answer {
+  status: number;
+  /** Name and value in turn. */
+  headers: string[];
+  body?: string | Uint8Array | AsyncIterable<Uint8Array>;
+  /** Of a body that streams; sent as Content-Length. */
+  bodyBytes?: number;
+}
+
+export type Handler = (exchange: Exchange) => Promise<Answer> | Answer;
+
+/** First value of a field by lower-case name. Built lazily: most requests ask for four or five of theirs. */
+export interface FieldLookup {
+  (lowerName: string): string | undefined;
+}
+
+export function fieldLookup(request: Pick<IncomingMessage, 'headers'>): FieldLookup {
+  const { headers } = request;
+  return (name) => {
+    const value = headers[name];
+    return Array.isArray(value) ? value.join(', ') : value;
+  };
+}
+
+export const jsonHeaders = (): string[] => [
+  'Content-Type',
+  'application/json; charset=utf-8',
+  'Cache-Control',
+  'no-store',
+];
+
+export const jsonAnswer = (status: number, body: string, more: string[] = []): Answer => ({
+  status,
+  headers: [...jsonHeaders(), ...more],
+  body,
+});

@@ -1,0 +1,173 @@
+// Reads the header fields of a submit into what the core understands; one sentence that names the field for everything wrong.
+import {
+  type Durability,
+  durabilities,
+  isName,
+  parseDuration,
+  parsePrefer,
+  type Preferences,
+  unbuiltRequestHeaders,
+  unforwardedRequestHeaders,
+  WaitlessError,
+} from '@waitless/protocol';
+import type { ServiceConfig } from '../../config/config-shape.ts';
+import type { FieldLookup } from './exchange.ts';
+
+const invalid = (field: string, what: string): WaitlessError =>
+  new WaitlessError('invalid-parameter', `${field} ${what}`);
+
+export function durationField(headers: FieldLookup, name: string): number | undefined {
+  const value = headers(name.toLowerCase());
+  if (value === undefined) return undefined;
+  const ms = parseDuration(value.trim());
+  if (ms === undefined)
+    throw invalid(
+      name,
+      `must be a duration such as 250ms, 30s, 10m or 2h, at most 366d, not ${JSON.stringify(value.slice(0, 64))}`,
+    );
+  return ms;
+}
+
+/** RFC 8941 string or a bare token; `"k"` and `k` are one key. */
+export function idempotencyKey(headers: FieldLookup): string | null {
+  const value = headers('idempotency-key')?.trim();
+  if (value === undefined) return null;
+  const quoted = /^"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"$/.exec(value);
+  const key = quoted ? quoted[1]!.replace(/\\(["\\])/g, '$1') : value;
+  if (key.length === 0 || key.length > 255 || (!quoted && !/^[\x21\x23-\x2b\x2d-\x3a\x3c-\x7e]+$/.test(value))) {
+    throw new WaitlessError(
+      'idempotency-key-invalid',
+      'Idempotency-Key must be one quoted string or bare token of 1 to 255 visible ASCII characters',
+    );
+  }
+  return key;
+}
+
+/** Also stands in URLs, logs and other people's headers: visible ASCII and spaces only. */
+export function correlationId(headers: FieldLookup): string | null {
+  const value = headers('correlation-id')?.trim();
+  if (value === undefined) return null;
+  if (!/^[\x20-\x7e]{1,255}$/.test(value)) throw invalid('Correlation-Id', 'must be 1 to 255 visible ASCII characters');
+  return value;
+}
+
+export function priority(headers: FieldLookup): number | undefined {
+  const value = headers('operation-priority')?.trim();
+  if (value === undefined) return undefined;
+  if (!/^[0-9]$/.test(value))
+    throw invalid(
+      'Operation-Priority',
+      `must be a whole number from 0 to 9, not ${JSON.stringify(value.slice(0, 32))}`,
+    );
+  return Number(value);
+}
+
+/** More would make lists slow and rows large. */
+const mostLabels = 16;
+
+export function labels(headers: FieldLookup): Record<string, string> | null {
+  const value = headers('operation-labels');
+  if (value === undefined) return null;
+  const found: Record<string, string> = {};
+  let count = 0;
+  for (const part of value.split(',')) {
+    const [, name, text] = /^\s*([^=\s]+)\s*=\s*(.*?)\s*$/.exec(part) ?? [];
+    if (name === undefined || text === undefined || !isName(name) || !/^[\x20-\x7e]{1,255}$/.test(text)) {
+      throw invalid(
+        'Operation-Labels',
+        `must be name=value pairs separated by commas; ${JSON.stringify(part.slice(0, 64))} is none`,
+      );
+    }
+    if (Object.hasOwn(found, name)) throw invalid('Operation-Labels', `has ${name} twice`);
+    if (++count > mostLabels) throw invalid('Operation-Labels', `takes at most ${mostLabels} labels`);
+    Object.defineProperty(found, name, { value: text, enumerable: true });
+  }
+  return found;
+}
+
+export function durability(headers: FieldLookup): Durability {
+  const value = headers('operation-durability')?.trim();
+  if (value === undefined) return 'stored';
+  if (!(durabilities as readonly string[]).includes(value))
+    throw invalid('Operation-Durability', `must be stored, memory or none, not ${JSON.stringify(value.slice(0, 32))}`);
+  return value as Durability;
+}
+
+/** Refuses what is documented and not built yet, so that nobody believes in it. */
+export function refuseUnbuilt(headers: FieldLookup): void {
+  for (const [name, written] of unbuiltRequestHeaders) {
+    if (headers(name) !== undefined)
+      throw new WaitlessError('not-implemented', `${written} is not built yet; send the request without it`, {
+        members: { accepted: false },
+      });
+  }
+  if (/\btext\/event-stream\b/i.test(headers('accept') ?? '')) {
+    throw new WaitlessError(
+      'not-implemented',
+      'Accept: text/event-stream on a submit is not built yet; poll the Operation-Location',
+      { members: { accepted: false } },
+    );
+  }
+}
+
+/** What a submit's Cache-Control asks; nothing is stored for other callers yet, so all but `only-if-cached` is true already. */
+export function checkCacheControl(headers: FieldLookup): void {
+  const value = headers('cache-control');
+  if (value === undefined) return;
+  for (const part of value.split(',')) {
+    const directive = part.trim().toLowerCase();
+    if (directive === 'only-if-cached')
+      throw new WaitlessError('not-stored', undefined, { members: { accepted: false } });
+    if (/^max-age\s*=/.test(directive) && !/^max-age=(\d{1,10}|"\d{1,10}")$/.test(directive))
+      throw invalid('Cache-Control', 'max-age must be whole seconds');
+  }
+}
+
+export interface Waiting {
+  waitMs: number;
+  preferences: Preferences;
+}
+
+/** How long to hold: asked for, or the service's way; capped since proxies cut idle requests. */
+export function waiting(
+  headers: FieldLookup,
+  service: Pick<ServiceConfig, 'mode' | 'syncWaitMs'>,
+  maxWaitMs: number,
+): Waiting {
+  const preferences = parsePrefer(headers('prefer'));
+  if (preferences.waitSeconds !== undefined)
+    return { waitMs: Math.min(preferences.waitSeconds * 1000, maxWaitMs), preferences };
+  if (preferences.respondAsync || service.mode === 'async') return { waitMs: 0, preferences };
+  return { waitMs: Math.min(service.syncWaitMs, maxWaitMs), preferences };
+}
+
+/** The fields that go on to the backend, in order. `Connection` may name more that do not. */
+export function forwarded(rawHeaders: readonly string[], optedIn: readonly string[]): [string, string][] {
+  const kept: [string, string][] = [];
+  let named: Set<string> | undefined;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!;
+    const lower = name.toLowerCase();
+    if (lower === 'connection') {
+      const value = rawHeaders[i + 1]!.toLowerCase();
+      if (value !== 'keep-alive' && value !== 'close')
+        for (const token of value.split(',')) (named ??= new Set()).add(token.trim());
+      continue;
+    }
+    if (
+      unforwardedRequestHeaders.has(lower) &&
+      !optedIn.includes(lower) &&
+      lower !== 'traceparent' &&
+      lower !== 'tracestate'
+    )
+      continue;
+    kept.push([name, rawHeaders[i + 1]!]);
+  }
+  return named ? kept.filter(([name]) => !named.has(name.toLowerCase())) : kept;
+}
+
+const traceparentPattern = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
+
+/** A trace context that is no trace context is dropped, as W3C Trace Context asks, not refused. */
+export const isTraceparent = (value: string): boolean =>
+  traceparentPattern.test(value) && !value.startsWith('ff') && !/^..-0{32}-/.test(value) && !/-0{16}-..$/.test(value);

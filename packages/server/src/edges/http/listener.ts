@@ -1,0 +1,342 @@
+// The HTTP edge's socket side: accepts requests, judges their raw form, finds the handler, writes the answer.
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { exposedHeaders, WaitlessError } from '@waitless/protocol';
+import type { BodyBudget } from '../../core/body-budget.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Metrics } from '../../lib/metrics.ts';
+import type { Service } from '../../lib/service.ts';
+import type { Auth, Caller } from '../auth.ts';
+import { baseOf, type BaseOptions } from './base-url.ts';
+import { type Answer, type Exchange, fieldLookup, type FieldLookup } from './exchange.ts';
+import { problemAnswer } from './problems.ts';
+import { checkHeaders, checkTarget } from './raw-checks.ts';
+import { RequestBodies } from './request-body.ts';
+import { respond } from './respond.ts';
+import type { Match } from './router.ts';
+
+export interface ListenerOptions {
+  host: string;
+  port: number;
+  base: BaseOptions;
+  auth: Auth;
+  budget: BodyBudget;
+  /** Longest hold of a request that waits: sockets may be silent for so long. */
+  maxWaitMs: number;
+  shutdownTimeoutMs: number;
+  /** Unguessable start of request ids. */
+  requestIdPrefix: string;
+  log: Log;
+  metrics: Metrics;
+}
+
+/** Larger header blocks get 431. */
+const maxHeaderSize = 16_384;
+/** A header block that takes longer is a slow attack; a slow phone needs one or two. */
+const headersTimeoutMs = 10_000;
+/** Whole request, the largest body on a slow line included; stalls are found sooner by the body reader. */
+const requestTimeoutMs = 300_000;
+/** Longer than the keep-alive of clients and proxies (60 s is common), so that it is they who close and no request meets a closing socket. */
+const keepAliveMs = 75_000;
+/** An unread body up to this is read to its end so that the connection stays usable; a larger one costs less to cut off. */
+const drainBytes = 65_536;
+
+export class HttpListener implements Service {
+  readonly name = 'http';
+  readonly #options: ListenerOptions;
+  readonly #server: Server;
+  readonly #bodies: RequestBodies;
+  #find: ((method: string, path: string) => Match) | undefined;
+  #requests = 0;
+  #stopping = false;
+  #url = '';
+
+  constructor(options: ListenerOptions) {
+    this.#options = options;
+    this.#bodies = new RequestBodies(options.budget);
+    this.#server = createServer({
+      maxHeaderSize,
+      headersTimeout: headersTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      connectionsCheckingInterval: 1000,
+      keepAliveTimeout: keepAliveMs,
+      noDelay: true,
+      // Judged here, to answer with a problem document.
+      requireHostHeader: false,
+    });
+    this.#server.maxHeadersCount = 0;
+    this.#server.timeout = Math.max(120_000, options.maxWaitMs + 70_000);
+    this.#server.on('request', (request, response) => void this.#serve(request, response, false));
+    this.#server.on('checkContinue', (request, response) => void this.#serve(request, response, true));
+    this.#server.on('checkExpectation', (request, response) =>
+      this.#refuse(request, response, new WaitlessError('expectation-failed')),
+    );
+    this.#server.on('clientError', onClientError);
+  }
+
+  /** The URL it listens on, known once it does. */
+  get url(): string {
+    return this.#url;
+  }
+
+  /** Routes are given after construction, since handlers know what the listener serves. */
+  route(find: (method: string, path: string) => Match): void {
+    this.#find = find;
+  }
+
+  start(): Promise<void> {
+    const { host, port } = this.#options;
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject);
+      // A burst of new connections must wait in the kernel, not be refused.
+      this.#server.listen({ host, port, backlog: 4096 }, () => {
+        this.#server.off('error', reject);
+        // EMFILE and the like: the listener survives, the connection that could not be taken is gone.
+        this.#server.on('error', (error) => this.#options.log.error('http.error', { error }));
+        const address = this.#server.address() as AddressInfo;
+        this.#url = `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`;
+        resolve();
+      });
+    });
+  }
+
+  /** From now on nothing new is accepted; requests in hand are answered, each as the last of its connection. */
+  refuseNew(): void {
+    this.#stopping = true;
+  }
+
+  /** Resolves when every connection is closed; those that outlast the time allowed are cut. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#bodies.close();
+    if (!this.#server.listening) return;
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#server.closeIdleConnections();
+    const cut = setTimeout(() => this.#server.closeAllConnections(), this.#options.shutdownTimeoutMs);
+    await closed;
+    clearTimeout(cut);
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): Promise<void> {
+    const { auth, metrics, log, base: baseOptions } = this.#options;
+    const requestId = `${this.#options.requestIdPrefix}${(++this.#requests).toString(36)}`;
+    const headers = fieldLookup(request);
+    const caller: Caller = {
+      host: request.headers.host ?? '',
+      origin: request.headers.origin,
+      authorization: request.headers.authorization,
+    };
+    const method = request.method!;
+    let exchange: HttpExchange | undefined;
+    let base = '';
+    let answer: Answer;
+    try {
+      const target = checkTarget(method, request.url!);
+      checkHeaders(request.rawHeaders);
+      base = baseOf(request, baseOptions, this.#url);
+      auth.checkPlace(caller);
+      if (
+        method === 'OPTIONS' &&
+        caller.origin !== undefined &&
+        headers('access-control-request-method') !== undefined &&
+        auth.allowsOrigin(caller.origin)
+      ) {
+        answer = preflight(headers);
+      } else {
+        const match = this.#find!(method, target.path);
+        const namespace =
+          match.route.access === 'key'
+            ? auth.namespace(caller)
+            : auth.keysExist && caller.authorization !== undefined && match.route.access === 'token'
+              ? auth.namespace(caller)
+              : 'default';
+        if (this.#stopping && match.route.access !== 'none')
+          throw new WaitlessError('shutting-down', undefined, { retryAfterSeconds: 1, members: { accepted: false } });
+        exchange = new HttpExchange({
+          request,
+          response,
+          method,
+          target,
+          match,
+          headers,
+          namespace,
+          base,
+          requestId,
+          bodies: this.#bodies,
+          expectsContinue,
+        });
+        const made = match.handler(exchange);
+        answer = made instanceof Promise ? await made : made;
+      }
+    } catch (error) {
+      answer = this.#problem(error, { base, requestId, response });
+      if (
+        answer.status >= 500 &&
+        answer.status !== 501 &&
+        answer.status !== 503 &&
+        answer.status !== 504 &&
+        !(error instanceof WaitlessError)
+      )
+        log.error('http.failed', { requestId, route: exchange?.route, error });
+    }
+    answer.headers.push('Request-Id', requestId);
+    if (caller.origin !== undefined && auth.allowsOrigin(caller.origin)) {
+      answer.headers.push(
+        'Access-Control-Allow-Origin',
+        caller.origin,
+        'Vary',
+        'Origin',
+        'Access-Control-Expose-Headers',
+        exposedHeaders,
+      );
+    }
+    if (this.#stopping || mustClose(request, answer)) answer.headers.push('Connection', 'close');
+    metrics.httpResponses.set(answer.status, (metrics.httpResponses.get(answer.status) ?? 0) + 1);
+    try {
+      await respond(response, answer, { headOnly: method === 'HEAD' });
+    } catch (error) {
+      // The head is out already: cutting the connection is the only way left to say that the body is not whole.
+      log.warn('http.broken-off', { requestId, error });
+      response.destroy();
+    }
+    exchange?.release();
+  }
+
+  #problem(error: unknown, context: { base: string; requestId: string; response: ServerResponse }): Answer {
+    return problemAnswer(error, context);
+  }
+
+  #refuse(request: IncomingMessage, response: ServerResponse, error: WaitlessError): void {
+    const answer = problemAnswer(error, {
+      base: this.#url,
+      requestId: `${this.#options.requestIdPrefix}${(++this.#requests).toString(36)}`,
+    });
+    answer.headers.push('Connection', 'close');
+    void respond(response, answer, { headOnly: request.method === 'HEAD' });
+  }
+}
+
+/** A body nobody read is in the way of the next request: small ones are drained by node, others end the connection. */
+function mustClose(request: IncomingMessage, answer: Answer): boolean {
+  if (answer.status === 413 || answer.status === 408 || answer.status === 431) return true;
+  if (answer.status < 400 || request.complete) return false;
+  const declared = request.headers['content-length'];
+  return declared === undefined
+    ? request.headers['transfer-encoding'] !== undefined
+    : Number(declared) > drainBytes || request.headers.expect !== undefined;
+}
+
+function preflight(headers: FieldLookup): Answer {
+  return {
+    status: 204,
+    headers: [
+      'Access-Control-Allow-Methods',
+      'GET, HEAD, POST, PUT, PATCH, DELETE',
+      'Access-Control-Allow-Headers',
+      headers('access-control-request-headers') ?? 'authorization, content-type',
+      'Access-Control-Max-Age',
+      '600',
+      'Cache-Control',
+      'no-store',
+    ],
+  };
+}
+
+interface ExchangeParts {
+  request: IncomingMessage;
+  response: ServerResponse;
+  method: string;
+  target: { path: string; query: string };
+  match: Match;
+  headers: FieldLookup;
+  namespace: string;
+  base: string;
+  requestId: string;
+  bodies: RequestBodies;
+  expectsContinue: boolean;
+}
+
+class HttpExchange implements Exchange {
+  readonly method: string;
+  readonly path: string;
+  readonly query: string;
+  readonly params: Exchange['params'];
+  readonly headers: FieldLookup;
+  readonly rawHeaders: readonly string[];
+  readonly namespace: string;
+  readonly base: string;
+  readonly requestId: string;
+  /** Pattern, never the URL: it may hold a token. */
+  readonly route: string;
+  readonly #parts: ExchangeParts;
+  #signal: AbortSignal | undefined;
+  #held = 0;
+
+  constructor(parts: ExchangeParts) {
+    this.#parts = parts;
+    this.method = parts.method;
+    this.path = parts.target.path;
+    this.query = parts.target.query;
+    this.params = parts.match.params;
+    this.headers = parts.headers;
+    this.rawHeaders = parts.request.rawHeaders;
+    this.namespace = parts.namespace;
+    this.base = parts.base;
+    this.requestId = parts.requestId;
+    this.route = parts.match.route.path;
+  }
+
+  /** Made when it is first asked for: most requests never wait. */
+  get signal(): AbortSignal {
+    if (!this.#signal) {
+      const gone = new AbortController();
+      this.#parts.response.once('close', () => gone.abort());
+      this.#signal = gone.signal;
+    }
+    return this.#signal;
+  }
+
+  async body(limit: number): Promise<Buffer> {
+    const { request, response, bodies, expectsContinue } = this.#parts;
+    const declared = Number(request.headers['content-length'] ?? 0);
+    // 100 only once it is certain that the body is wanted: key, route and size are checked by now.
+    if (expectsContinue && declared <= limit) response.writeContinue();
+    const bytes = await bodies.read(request, limit);
+    this.#held += bytes.length;
+    return bytes;
+  }
+
+  release(): void {
+    this.#parts.bodies.release(this.#held);
+    this.#held = 0;
+  }
+}
+
+/** What the parser refused before there was a request; the connection is closed in every case. */
+function onClientError(error: Error & { code?: string }, socket: Socket): void {
+  const line =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? '431 Request Header Fields Too Large'
+      : error.code === 'HPE_CHUNK_EXTENSIONS_OVERFLOW'
+        ? '413 Content Too Large'
+        : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+          ? '408 Request Timeout'
+          : '400 Bad Request';
+  if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy();
+  const code = line.startsWith('431')
+    ? 'too-many-headers'
+    : line.startsWith('413')
+      ? 'payload-too-large'
+      : line.startsWith('408')
+        ? 'request-timeout'
+        : 'bad-request';
+  const body = JSON.stringify({
+    type: `/problems/${code}`,
+    title: line.slice(4),
+    status: Number(line.slice(0, 3)),
+    code,
+  });
+  socket.end(
+    `HTTP/1.1 ${line}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}

@@ -1,0 +1,201 @@
+// What the protocol tables do not hold and a reader of the OpenAPI document wants: types of parameters, examples, words about each tag.
+import { callMethods, durabilities, errorTable, operationStatuses, type Route } from '@waitless/protocol';
+
+export type Fields = Record<string, unknown>;
+
+/** Schema and example of a parameter, by its name. */
+export interface ParameterDetail {
+  readonly schema: Fields;
+  readonly example?: unknown;
+  readonly description?: string;
+}
+
+const duration: Fields = { type: 'string', pattern: '^\\d+(\\.\\d+)?(ms|s|m|h|d)$' };
+const namePattern = '^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$';
+const id = '00w8k3v9q2m4x8z7r6t5w1y0n2b4c8';
+
+export const headerDetails: Readonly<Record<string, ParameterDetail>> = {
+  Prefer: { schema: { type: 'string' }, example: 'wait=10' },
+  'Idempotency-Key': { schema: { type: 'string', minLength: 1, maxLength: 257 }, example: '"order-4711"' },
+  'Correlation-Id': { schema: { type: 'string', minLength: 1 }, example: 'conversation-42' },
+  'Operation-Timeout': { schema: duration, example: '10m' },
+  'Operation-Delay': { schema: duration, example: '30s' },
+  'Operation-Start-By': { schema: duration, example: '5m' },
+  'Operation-Priority': { schema: { type: 'integer', minimum: 0, maximum: 9, default: 5 }, example: 7 },
+  'Operation-Labels': { schema: { type: 'string' }, example: 'customer=42, region=eu' },
+  'Operation-Durability': { schema: { type: 'string', enum: [...durabilities], default: 'stored' }, example: 'stored' },
+  'Cache-Control': { schema: { type: 'string' }, example: 'no-cache' },
+  traceparent: { schema: { type: 'string' }, example: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' },
+  tracestate: { schema: { type: 'string' }, example: 'vendor=value' },
+  'Result-Status': { schema: { type: 'integer', minimum: 200, maximum: 599, default: 200 }, example: 200 },
+  'If-None-Match': {
+    schema: { type: 'string' },
+    example: 'W/"3"',
+    description:
+      'The last `ETag`: with `Prefer: wait=N` waits for a change of it, without answers 304 when there is none.',
+  },
+};
+
+export const queryDetails: Readonly<Record<string, ParameterDetail>> = {
+  service: { schema: { type: 'string', pattern: namePattern }, example: 'score' },
+  status: {
+    schema: { type: 'string', pattern: `^(${operationStatuses.join('|')})(,(${operationStatuses.join('|')}))*$` },
+    example: 'queued,running',
+  },
+  correlationId: { schema: { type: 'string' }, example: 'conversation-42' },
+  createdAfter: { schema: { type: 'string', format: 'date-time' }, example: '2026-01-01T00:00:00Z' },
+  createdBefore: { schema: { type: 'string', format: 'date-time' }, example: '2026-02-01T00:00:00Z' },
+  limit: { schema: { type: 'integer', minimum: 1, maximum: 1000, default: 50 }, example: 50 },
+  cursor: { schema: { type: 'string' } },
+  envelope: { schema: { type: 'string', enum: ['json'] }, example: 'json' },
+  purge: { schema: { type: 'boolean', default: false }, example: true },
+};
+
+export const pathDetails: Readonly<Record<string, ParameterDetail>> = {
+  service: { schema: { type: 'string', pattern: namePattern }, example: 'score', description: 'Name of the service.' },
+  id: { schema: { type: 'string', minLength: 1 }, example: id, description: 'The operation id.' },
+  token: {
+    schema: { type: 'string', minLength: 1 },
+    description: 'The lease token: a capability for one attempt, to be kept secret.',
+  },
+  code: {
+    schema: { type: 'string', enum: Object.keys(errorTable) },
+    example: 'queue-full',
+    description: 'The `code` of a problem document.',
+  },
+  path: {
+    schema: { type: 'string' },
+    example: 'customers/42',
+    description: "The path below the service's target, passed on as it came; its slashes are not percent-encoded.",
+  },
+};
+
+/** Headers of answers that HTTP itself defines, with what they mean here. */
+export const answerHeaders: Readonly<Record<string, ParameterDetail & { description: string }>> = {
+  Location: { schema: { type: 'string', format: 'uri' }, description: 'URL of the result.' },
+  'Content-Location': { schema: { type: 'string', format: 'uri-reference' }, description: 'URL of this result.' },
+  'Retry-After': { schema: { type: 'integer', minimum: 1 }, description: 'Seconds to wait before asking again.' },
+  ETag: {
+    schema: { type: 'string' },
+    description: 'For `If-None-Match`: the version of the status document (weak) or the bytes of the result (strong).',
+  },
+  'Correlation-Id': {
+    schema: { type: 'string' },
+    description: "The conversation's id as the client gave it, else the operation id.",
+  },
+  'Operation-Durability': {
+    schema: { type: 'string', enum: [...durabilities] },
+    description: 'What this answer promises.',
+  },
+};
+
+export const tagDescriptions: Readonly<Record<Route['tag'], string>> = {
+  submit: `Send a request to a service with any of ${callMethods.join(', ')}. Method, path, query, headers and body reach the backend as they came; the answer is a 202 with the operation's id, or the result itself where the request waits for it.`,
+  operations:
+    'Look up what became of a request: its state, its result byte for byte, its attempts. Waiting requests hold until something changes.',
+  workers:
+    'Take work under a lease and answer it. The token of a lease is a capability for one attempt; backends that answer 202 use the same routes later.',
+  services: 'The services there are, with their live counts.',
+  operate: 'Health, metrics, this document and pages for people.',
+};
+
+const time = '2026-01-05T10:00:00.000Z';
+
+/** An example of every schema that travels as a whole body. */
+export function bodyExamples(serverUrl: string): Readonly<Record<string, unknown>> {
+  const self = `${serverUrl}/v1/operations/${id}`;
+  const receipt = {
+    id,
+    service: 'score',
+    correlationId: 'conversation-42',
+    key: null,
+    labels: { customer: '42' },
+    createdAt: time,
+    resourceLocation: `${self}/result`,
+    links: { self, result: `${self}/result`, timeline: `${self}/timeline` },
+  };
+  const operation = {
+    ...receipt,
+    status: 'running',
+    done: false,
+    version: 3,
+    eventId: `${id}_3`,
+    startedAt: '2026-01-05T10:00:00.150Z',
+    updatedAt: '2026-01-05T10:00:04.000Z',
+    finishedAt: null,
+    attempt: 1,
+    maxAttempts: 5,
+    runAt: null,
+    deadline: '2026-01-05T10:10:00.000Z',
+    progress: { sequence: 1, stage: 'bureaus', percent: 66 },
+    queuePosition: null,
+    estimatedCompletionAt: null,
+    expiresAt: null,
+    error: null,
+  };
+  const token = 'TOKEN';
+  return {
+    OperationReceipt: receipt,
+    Operation: operation,
+    OperationPage: { items: [operation], next: null },
+    ResultEnvelope: { status: 200, headers: { 'content-type': 'application/json' }, body: { score: 712 } },
+    Timeline: {
+      items: [
+        { type: 'accepted', at: time },
+        { type: 'attempt', at: '2026-01-05T10:00:00.150Z', attempt: 1, endedAt: null, outcome: null },
+      ],
+      next: null,
+    },
+    ServicePage: {
+      items: [
+        {
+          name: 'score',
+          target: 'http',
+          mode: 'async',
+          counts: { queued: 2, running: 16, succeeded: 4711, failed: 3, cancelled: 0 },
+        },
+      ],
+      next: null,
+    },
+    LeaseRequest: {
+      worker: 'worker-1',
+      max: 10,
+      waitSeconds: 30,
+      settle: [
+        { token, reply: { status: 200, headers: { 'content-type': 'application/json' }, body: { score: 712 } } },
+      ],
+    },
+    LeaseResponse: {
+      settled: [{ status: 200 }],
+      leases: [
+        {
+          token,
+          operation: {
+            id,
+            correlationId: 'conversation-42',
+            service: 'score',
+            labels: { customer: '42' },
+            createdAt: time,
+          },
+          request: {
+            method: 'POST',
+            path: '',
+            query: '',
+            headers: [['content-type', 'application/json']],
+            body: '{"customerId":42}',
+          },
+          attempt: 1,
+          lastAttempt: false,
+          deadline: '2026-01-05T10:10:00.000Z',
+          expiresAt: '2026-01-05T10:00:30.000Z',
+        },
+      ],
+    },
+    Fail: { code: 'bureau-unavailable', message: 'The bureau did not answer.', retry: true, retryAfter: '30s' },
+    Extend: { leaseSeconds: 60 },
+    Progress: { stage: 'bureaus', percent: 66, message: '2 of 3 bureaus have answered' },
+    LeaseState: { expiresAt: '2026-01-05T10:01:00.000Z' },
+    Settled: { status: 'succeeded' },
+    Health: { status: 'ok' },
+  };
+}

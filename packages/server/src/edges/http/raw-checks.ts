@@ -1,0 +1,65 @@
+// Judges the request line and the raw header list before anything is routed: what two parsers could read in two ways is refused.
+import { singletonHeaders, WaitlessError } from '@waitless/protocol';
+
+/** More is never honest, and node drops those beyond its own limit, so that a late Authorization could vanish. */
+const mostHeaders = 100;
+
+export interface Target {
+  path: string;
+  query: string;
+}
+
+/** Splits an origin-form target; throws 400 for anything else and for paths with a second reading. */
+export function checkTarget(method: string, url: string): Target {
+  if (method === 'TRACE' || method === 'CONNECT')
+    throw new WaitlessError('method-not-allowed', `${method} is not served`, {
+      headers: { Allow: 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS' },
+    });
+  if (!url.startsWith('/'))
+    throw new WaitlessError('bad-request-target', 'the request target must be a path such as /v1/operations');
+  const mark = url.indexOf('?');
+  const path = mark < 0 ? url : url.slice(0, mark);
+  if (badPath(path))
+    throw new WaitlessError(
+      'bad-path',
+      'dot segments, doubled slashes, backslashes, "#", NUL and broken percent-encoding are not allowed in the path',
+    );
+  return { path, query: mark < 0 ? '' : url.slice(mark + 1) };
+}
+
+const suspicious = /%|\/\/|\\|\/\.|#|[^\x21-\x7e]/;
+
+/** Judged once, on the bytes that came; never decoded twice. */
+export function badPath(path: string): boolean {
+  if (!suspicious.test(path)) return false;
+  if (/\/\/|\\|#|[^\x21-\x7e]|%(?![0-9A-Fa-f]{2})|%00|%5c/i.test(path)) return true;
+  if (/\/(?:\.|%2e){1,2}(?:\/|$)/i.test(path)) return true;
+  // A slash in disguise makes a dot segment for whoever decodes first.
+  if (/%2f/i.test(path) && /(?:^|\/|%2f)(?:\.|%2e){1,2}(?:\/|%2f|$)/i.test(path)) return true;
+  if (/%[89a-f][0-9a-f]/i.test(path)) {
+    try {
+      decodeURIComponent(path);
+    } catch {
+      return true;
+    }
+  }
+  return false;
+}
+
+/** Throws for a header list that could mean two things. `names` are lower-cased here once, for the singleton check. */
+export function checkHeaders(rawHeaders: readonly string[]): void {
+  if (rawHeaders.length > mostHeaders * 2)
+    throw new WaitlessError('too-many-headers', `at most ${mostHeaders} header fields are read`);
+  let hosts = 0;
+  let seen: string[] | undefined;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!.toLowerCase();
+    if (name === 'host') hosts++;
+    else if (singletonHeaders.has(name)) {
+      if (seen?.includes(name)) throw new WaitlessError('duplicate-header', `${rawHeaders[i]} may stand once only`);
+      (seen ??= []).push(name);
+    }
+  }
+  if (hosts !== 1)
+    throw new WaitlessError('bad-host', hosts === 0 ? 'the Host header is missing' : 'the Host header stands twice');
+}

@@ -1,0 +1,50 @@
+// Writes an answer to the socket, whole or streamed, never faster than it is read.
+import type { ServerResponse } from 'node:http';
+import type { Answer } from './exchange.ts';
+
+/** A reader that takes nothing for this long is dropped: it holds a socket and a piece of a body. */
+const stalledReaderMs = 60_000;
+
+export async function respond(
+  response: ServerResponse,
+  answer: Answer,
+  { headOnly }: { headOnly: boolean },
+): Promise<void> {
+  const { status, headers, body } = answer;
+  if (response.destroyed) return;
+  if (body === undefined) {
+    if (status !== 204 && status !== 304) headers.push('Content-Length', '0');
+    response.writeHead(status, headers);
+    response.end();
+    return;
+  }
+  if (typeof body === 'string' || body instanceof Uint8Array) {
+    headers.push('Content-Length', String(typeof body === 'string' ? Buffer.byteLength(body) : body.length));
+    response.writeHead(status, headers);
+    response.end(headOnly ? undefined : body);
+    return;
+  }
+  if (answer.bodyBytes !== undefined) headers.push('Content-Length', String(answer.bodyBytes));
+  response.writeHead(status, headers);
+  if (!headOnly) {
+    for await (const chunk of body) {
+      if (!response.write(chunk) && !(await drained(response))) return void response.destroy();
+    }
+  }
+  response.end();
+}
+
+/** False when the reader is gone or takes nothing. Waits on close too: a reader that leaves never drains. */
+function drained(response: ServerResponse): Promise<boolean> {
+  return new Promise((resolve) => {
+    const end = (ok: boolean) => (): void => {
+      clearTimeout(timer);
+      response.off('drain', onDrain).off('close', onClose);
+      resolve(ok);
+    };
+    const onDrain = end(true);
+    const onClose = end(false);
+    const timer = setTimeout(onClose, stalledReaderMs);
+    response.on('drain', onDrain).on('close', onClose);
+  });
+}

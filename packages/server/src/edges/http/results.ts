@@ -1,0 +1,112 @@
+// Replays a stored result: the backend's status, end-to-end fields and bytes, less what must not act on our origin.
+import { isUtf8 } from 'node:buffer';
+import { isReplayable, type OperationStatus, WaitlessError } from '@waitless/protocol';
+import type { Replay } from '../../core/fetch.ts';
+import type { Accepted } from '../../core/submit.ts';
+import type { ResultContent } from '../../engine/engine.ts';
+import type { Answer, Exchange } from './exchange.ts';
+
+export interface Replayed {
+  id: string;
+  status: OperationStatus;
+  replay: Replay;
+}
+
+/** A result that was just committed by this very process. */
+export function inMemory(accepted: Accepted, result: ResultContent): Replayed {
+  const failed = result.status >= 400 || (result.status >= 300 && result.status !== 303);
+  return {
+    id: accepted.id,
+    status: failed ? 'failed' : 'succeeded',
+    replay: {
+      status: result.status,
+      headers: result.headers,
+      hash: result.hash,
+      bodyBytes: result.body.length,
+      body: result.body,
+    },
+  };
+}
+
+/** Not replayed bare: a redirect or a login of the backend would act on the client as if it were ours. */
+const onlyInEnvelope = (status: number): boolean =>
+  status === 401 || status === 407 || (status >= 300 && status < 400 && status !== 303);
+
+/** 200-599 with a body where HTTP allows one. */
+export function replayAnswer(exchange: Pick<Exchange, 'base' | 'headers'>, { id, status, replay }: Replayed): Answer {
+  if (onlyInEnvelope(replay.status)) {
+    throw new WaitlessError(
+      'bad-backend-response',
+      `the backend answered ${replay.status}, which is not replayed bare; add ?envelope=json to see it`,
+      { headers: { 'Operation-Id': id } },
+    );
+  }
+  const headers: string[] = [];
+  for (let i = 0; i < replay.headers.length; i += 2) {
+    if (isReplayable(replay.headers[i]!.toLowerCase())) headers.push(replay.headers[i]!, replay.headers[i + 1]!);
+  }
+  const etag = `"${replay.hash}"`;
+  headers.push(
+    'Operation-Id',
+    id,
+    'Operation-Status',
+    status,
+    'Content-Location',
+    `${exchange.base}/v1/operations/${id}/result`,
+    'ETag',
+    etag,
+    'Cache-Control',
+    'private, no-cache',
+    'X-Content-Type-Options',
+    'nosniff',
+    'Content-Security-Policy',
+    'sandbox',
+  );
+  if (replay.status < 300 && matchesEtag(exchange.headers('if-none-match'), etag))
+    return {
+      status: 304,
+      headers: headers.filter((_, i) => !/^content-(type|length|encoding)$/i.test(headers[i - (i % 2)]!)),
+    };
+  const bodyless = replay.status === 204 || replay.status === 304 || replay.status === 205;
+  return bodyless
+    ? { status: replay.status, headers }
+    : { status: replay.status, headers, body: replay.body, bodyBytes: replay.bodyBytes };
+}
+
+/** RFC 9110 13.1.2, weak comparison. */
+export function matchesEtag(field: string | undefined, etag: string): boolean {
+  if (field === undefined) return false;
+  const bare = etag.replace(/^W\//, '');
+  return field.trim() === '*' || field.split(',').some((tag) => tag.trim().replace(/^W\//, '') === bare);
+}
+
+/** `?envelope=json`: everything, also what a bare replay leaves out, in a 200. */
+export async function envelopeAnswer({ id, status, replay }: Replayed): Promise<Answer> {
+  const chunks: Uint8Array[] = [];
+  if (replay.body instanceof Uint8Array) chunks.push(replay.body);
+  else for await (const chunk of replay.body) chunks.push(chunk);
+  const pairs = [];
+  for (let i = 0; i < replay.headers.length; i += 2) pairs.push([replay.headers[i], replay.headers[i + 1]]);
+  return {
+    status: 200,
+    headers: [
+      'Content-Type',
+      'application/json; charset=utf-8',
+      'Operation-Id',
+      id,
+      'Operation-Status',
+      status,
+      'Cache-Control',
+      'private, no-cache',
+    ],
+    body: `{"status":${replay.status},"headers":${JSON.stringify(pairs)},${bodyMember(Buffer.concat(chunks))}}`,
+  };
+}
+
+/** `"body":"text"` where the bytes are UTF-8, else `"bodyBase64":"…"`. */
+export function bodyMember(bytes: Uint8Array): string {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return isUtf8(buffer)
+    ? `"body":${JSON.stringify(buffer.toString('utf8'))}`
+    : `"bodyBase64":"${buffer.toString('base64')}"`;
+}

@@ -1,0 +1,61 @@
+// Finds the handler of a request in the one route table; HEAD is served wherever GET is.
+import { callMethods, type Route, type RouteName, routes, unbuiltRoutes, WaitlessError } from '@waitless/protocol';
+import findMyWay, { type HTTPMethod } from 'find-my-way';
+import type { Handler } from './exchange.ts';
+
+export interface Match {
+  route: Route;
+  handler: Handler;
+  params: Readonly<Record<string, string | undefined>>;
+}
+
+interface Store {
+  route: Route;
+  handler: Handler;
+}
+
+const pattern = (path: string): string => path.replace(/\{[a-z]+…\}/, '*').replace(/\{([a-z]+)\}/g, ':$1');
+
+export function createRouter(handlers: Readonly<Record<RouteName, Handler>>): (method: string, path: string) => Match {
+  // Ids and tokens are under 100 characters, names under 128; a key in a path may be 512 bytes, percent-encoded.
+  const router = findMyWay({ caseSensitive: true, ignoreTrailingSlash: false, maxParamLength: 2048 });
+  const unused = (): void => {};
+  const allowed = new Map<string, Set<string>>();
+  const add = (methods: readonly string[], path: string, store: Store): void => {
+    router.on([...methods] as HTTPMethod[], pattern(path), unused, store);
+    const set = allowed.get(path) ?? new Set<string>();
+    for (const method of methods) set.add(method);
+    allowed.set(path, set);
+  };
+  for (const [name, route] of Object.entries(routes) as [RouteName, Route][]) {
+    const methods = route.method === 'ANY' ? callMethods : route.method === 'GET' ? ['GET', 'HEAD'] : [route.method];
+    add(methods, route.path, { route, handler: handlers[name] });
+  }
+  for (const path of unbuiltRoutes) {
+    const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'].filter(
+      (method) => !allowed.get(path)?.has(method),
+    );
+    const route: Route = { method: 'ANY', path, tag: 'operate', access: 'key', summary: '', output: {}, errors: [] };
+    add(methods, path, {
+      route,
+      handler: () => Promise.reject(new WaitlessError('not-implemented', `${path} is documented but not built yet`)),
+    });
+  }
+  const everyMethod = [...new Set([...allowed.values()].flatMap((set) => [...set]))];
+
+  return (method, path) => {
+    const found = router.find(method as HTTPMethod, path);
+    if (found) {
+      const { route, handler } = found.store as Store;
+      return { route, handler, params: found.params };
+    }
+    const others = everyMethod.filter((other) => router.find(other as HTTPMethod, path) !== null);
+    if (others.length === 0)
+      throw new WaitlessError('not-found', 'there is nothing at this path; /openapi.json lists what there is');
+    throw new WaitlessError(
+      'method-not-allowed',
+      `${method} is not allowed here; ${others.join(', ')} ${others.length === 1 ? 'is' : 'are'}`,
+      { headers: { Allow: others.join(', ') } },
+    );
+  };
+}

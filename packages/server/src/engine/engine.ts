@@ -1,0 +1,354 @@
+// The engine interface: what a store must decide atomically and keep. One method per change of state, so that reading it is reading the state machine.
+//
+// Promises, each a case of the conformance suite:
+// - `submit` decides new / replayed / mismatch one after another, so twins in one batch see each other; durable when it resolves.
+// - An operation is held by at most one unexpired lease. Every lease has its own number (`leaseNo`), the fencing token:
+//   a lost lease can neither settle nor extend, and the first settlement of a lease wins.
+// - A transition and its consequences (result, timeline row, counters) are written together or not at all.
+// - Time comes from the caller. The engine never reads a clock to decide anything.
+// - `onSignal` is a hint that may be lost or repeated: every listener re-reads, every loop also polls slowly.
+// - Hot calls take batches; calls that arrive together share one commit. One refused item fails alone.
+import type { Durability, OperationStatus } from '@waitless/protocol';
+
+export type Labels = Readonly<Record<string, string>>;
+
+/** Where an operation lives: growing integer behind the public id, and the random part that makes the id unguessable. */
+export interface OperationKey {
+  seq: number;
+  /** 32 hexadecimal digits. */
+  nonce: string;
+}
+
+/** One namespace's queue of one service, known by a small number. */
+export interface Queue {
+  id: number;
+  namespace: string;
+  service: string;
+}
+
+/** The immutable head of a request; kept as its JSON text, so that it can be handed to workers without being taken apart again. */
+export interface RequestHead {
+  method: string;
+  path: string;
+  query: string;
+  /** As they came, less those that are not forwarded. */
+  headers: [string, string][];
+}
+
+export interface Submission {
+  queue: number;
+  nonce: string;
+  durability: Exclude<Durability, 'none'>;
+  /** JSON text of a RequestHead. */
+  head: string;
+  body: Uint8Array;
+  /** The client's own; null means the operation id. */
+  correlationId: string | null;
+  labels: Labels | null;
+  createdAt: number;
+  /** When it may start; equal to createdAt without a delay. */
+  runAt: number;
+  /** Order among the ready: smaller first. */
+  rank: number;
+  deadlineAt: number;
+  startByAt: number | null;
+  /** How long the ended operation is kept. */
+  retentionMs: number;
+  idempotency: Idempotency | null;
+}
+
+export interface Idempotency {
+  key: string;
+  /** Of the request: the same key with another fingerprint is refused. */
+  fingerprint: string;
+  expiresAt: number;
+  /** A key that points at a failed operation starts a new one. */
+  retryFailed: boolean;
+}
+
+export type SubmitOutcome =
+  | { kind: 'new'; seq: number }
+  /** The key was used for the same request before: that operation. */
+  | { kind: 'replayed'; operation: OperationRecord }
+  /** The key was used for another request. */
+  | { kind: 'mismatch' }
+  /** This item could not be written; the others of its batch were. */
+  | { kind: 'refused'; error: Error };
+
+/** `push`: carried by this process and void at its end; `pull`: a worker's; `later`: a push backend answered 202. */
+export type LeaseKind = 'push' | 'pull' | 'later';
+
+export interface LeaseWanted {
+  service: string;
+  /** null: every namespace, in fair turns. */
+  namespace: string | null;
+  kind: Exclude<LeaseKind, 'later'>;
+  worker: string | null;
+  max: number;
+  /** Most bytes of bodies in one answer; at least one lease is given all the same. */
+  maxBytes: number;
+  leaseMs: number;
+  /** Park until there is work or the signal aborts; otherwise answer at once. */
+  wait: boolean;
+}
+
+export interface LeasedOperation extends OperationKey {
+  queue: number;
+  leaseNo: number;
+  /** From 1; a lease given back unused does not count. */
+  attempt: number;
+  correlationId: string | null;
+  labels: Labels | null;
+  createdAt: number;
+  deadlineAt: number;
+  leaseUntil: number;
+  /** JSON text of a RequestHead. */
+  head: string;
+  /** Whole when at most `inlineBytes` of the engine; otherwise null, to be read with `readBody`. */
+  body: Uint8Array | null;
+  bodyBytes: number;
+}
+
+/** Names one lease. Whoever holds the number may speak for the lease. */
+export interface LeaseKey {
+  seq: number;
+  leaseNo: number;
+}
+
+export interface ResultContent {
+  status: number;
+  /** `[name, value, …]`, end-to-end fields as the backend sent them. */
+  headers: string[];
+  body: Uint8Array;
+  /** SHA-256 of the body, base64url: the strong ETag, and how a repeated answer is known. */
+  hash: string;
+}
+
+export interface OperationFailure {
+  code: string;
+  message: string;
+}
+
+/** What a settlement does to the operation; decided by the core, only recorded here. */
+export type Transition =
+  | { to: 'succeeded'; result: ResultContent }
+  | { to: 'failed'; error: OperationFailure; result: ResultContent | null }
+  /** Back to the queue. `attemptUsed` false gives the attempt back. */
+  | {
+      to: 'queued';
+      runAt: number;
+      rank: number;
+      attemptUsed: boolean;
+      error: OperationFailure;
+      result?: ResultContent | null;
+    }
+  /** A push backend said 202: the lease lives on as `later` until `leaseUntil`. */
+  | { to: 'later'; leaseUntil: number };
+
+export interface Settlement extends LeaseKey {
+  transition: Transition;
+  /** Status of the backend's answer, for the timeline. */
+  backendStatus: number | null;
+}
+
+export type SettleOutcome =
+  /** Written. `done` when the operation has ended by it. */
+  | { kind: 'recorded'; version: number; createdAt: number; finishedAt: number | null; expiresAt: number | null }
+  /** The same answer was recorded before. */
+  | { kind: 'repeated' }
+  /** Another answer of this lease was recorded before. */
+  | { kind: 'conflict' }
+  /** The lease expired, was given back or was given to another. */
+  | { kind: 'lost' }
+  /** The operation ended in another way. */
+  | { kind: 'ended'; status: OperationStatus }
+  | { kind: 'unknown' }
+  | { kind: 'refused'; error: Error };
+
+export interface ProgressReport {
+  stage?: string;
+  percent?: number;
+  message?: string;
+  /** JSON source text, verbatim. */
+  data?: string;
+}
+
+export interface Extension extends LeaseKey {
+  leaseMs: number | null;
+  progress: ProgressReport | null;
+}
+
+export type ExtendOutcome =
+  | { kind: 'extended'; leaseUntil: number; version: number; progressSequence: number }
+  | { kind: 'lost' }
+  | { kind: 'ended'; status: OperationStatus }
+  | { kind: 'unknown' };
+
+/** An operation as it stands. Times are milliseconds on the engine's time line. */
+export interface OperationRecord extends OperationKey {
+  queue: number;
+  namespace: string;
+  service: string;
+  status: OperationStatus;
+  version: number;
+  attempt: number;
+  leaseNo: number;
+  correlationId: string | null;
+  labels: Labels | null;
+  createdAt: number;
+  updatedAt: number;
+  startedAt: number | null;
+  finishedAt: number | null;
+  /** When a waiting operation may start; null once it has. */
+  runAt: number | null;
+  deadlineAt: number;
+  leaseUntil: number | null;
+  /** When the last attempt began, and who made it. */
+  attemptAt: number | null;
+  worker: string | null;
+  expiresAt: number | null;
+  error: OperationFailure | null;
+  progress: (ProgressReport & { sequence: number }) | null;
+}
+
+export interface ResultRecord {
+  status: number;
+  headers: string[];
+  /** Whole when at most `inlineBytes`; otherwise null, to be read with `readBody`. */
+  body: Uint8Array | null;
+  bodyBytes: number;
+  /** SHA-256 over the body, base64url: the strong ETag. */
+  hash: string;
+}
+
+export type CancelOutcome =
+  | { kind: 'cancelled'; operation: OperationRecord; leaseNo: number | null }
+  | { kind: 'ended'; operation: OperationRecord }
+  | { kind: 'unknown' };
+
+export interface OperationFilter {
+  namespace: string;
+  service?: string;
+  statuses?: readonly OperationStatus[];
+  correlationId?: string;
+  labels?: Readonly<Record<string, string>>;
+  createdAfter?: number;
+  createdBefore?: number;
+  limit: number;
+  /** Only operations with a smaller number: the cursor. */
+  beforeSeq?: number;
+}
+
+export interface OperationPage {
+  items: OperationRecord[];
+  /** Smallest number looked at, or null when there is nothing older. A page may be short and still have a next one. */
+  nextSeq: number | null;
+}
+
+/** One thing that happened after acceptance; the first attempt is told by the record's columns. */
+export interface TimelineRow {
+  at: number;
+  kind: 'attempt' | 'progress';
+  attempt: number;
+  /** attempt: when it began. */
+  startedAt: number | null;
+  worker: string | null;
+  outcome: string | null;
+  backendStatus: number | null;
+  detail: string | null;
+  nextAt: number | null;
+  progress: (ProgressReport & { sequence: number }) | null;
+}
+
+/** An operation whose clock ran out; the core decides what that means. */
+export interface DueOperation {
+  seq: number;
+  queue: number;
+  version: number;
+  reason: 'lease-expired' | 'timed-out' | 'not-started-in-time';
+  attempt: number;
+  leaseKind: LeaseKind | null;
+  leaseNo: number;
+}
+
+export interface ClockTransition {
+  seq: number;
+  /** Nothing happens unless the operation still has this version. */
+  version: number;
+  transition: Extract<Transition, { to: 'failed' | 'queued' }>;
+}
+
+export interface SweepOutcome {
+  due: DueOperation[];
+  promoted: number;
+  removed: number;
+  /** More is due right now than one sweep may take. */
+  more: boolean;
+}
+
+export type Counts = Record<OperationStatus, number>;
+
+/** What may have changed; a hint only. */
+export type Signal = { kind: 'operation'; seq: number } | { kind: 'due' } | { kind: 'failed'; error: Error };
+
+export interface OpenedEngine {
+  /** Secret of this store, for signing lease tokens: hexadecimal, 256 bits. */
+  storeKey: string;
+  /** Latest time the store has seen; the clock must not start before it. */
+  lastTimeMs: number;
+  /** Operations whose push lease died with the previous process and that are queued again. */
+  requeued: number;
+}
+
+/** What differs between engines, as data: the conformance suite picks its cases by it. */
+export interface EngineFeatures {
+  /** Survives the process and a power cut. */
+  durable: boolean;
+  /** Several processes may open the same store. */
+  shared: boolean;
+  /** Shard number that its ids carry. */
+  shard: number;
+  /** Bodies up to this size come with the record. */
+  inlineBytes: number;
+}
+
+export interface Engine {
+  readonly name: string;
+  readonly features: EngineFeatures;
+  open(nowMs: number): Promise<OpenedEngine>;
+  close(): Promise<void>;
+  /** Rejects with `storage-unavailable` when the store cannot be read. */
+  health(): Promise<{ detail: string }>;
+
+  /** The number of a namespace's queue of a service, made when it is new. */
+  queue(namespace: string, service: string): Promise<Queue>;
+  /** The queue with this number, if there is one. */
+  queueById(id: number): Promise<Queue | undefined>;
+
+  submit(batch: readonly Submission[], nowMs: number): Promise<SubmitOutcome[]>;
+  /** Up to `max` ready operations. With `wait`, resolves when there is at least one, or with none when the signal aborts. */
+  lease(wanted: LeaseWanted, nowMs: number, signal?: AbortSignal): Promise<LeasedOperation[]>;
+  extend(extension: Extension, nowMs: number): Promise<ExtendOutcome>;
+  settle(batch: readonly Settlement[], nowMs: number): Promise<SettleOutcome[]>;
+  cancel(key: OperationKey & { namespace: string }, nowMs: number): Promise<CancelOutcome>;
+  /** Forgets an ended operation; false when there is none or it has not ended. */
+  purge(key: OperationKey & { namespace: string }): Promise<boolean>;
+
+  /** The operation, if the namespace has it. */
+  operation(key: OperationKey & { namespace: string }): Promise<OperationRecord | undefined>;
+  /** Those of the numbers that exist, in any order: for waiters that re-read. */
+  recordsOf(seqs: readonly number[]): Promise<OperationRecord[]>;
+  result(seq: number): Promise<ResultRecord | undefined>;
+  /** A large body in pieces. */
+  readBody(seq: number, of: 'request' | 'result'): AsyncIterable<Uint8Array>;
+  operations(filter: OperationFilter): Promise<OperationPage>;
+  timeline(seq: number): Promise<TimelineRow[]>;
+  counts(): Promise<{ queue: Queue; counts: Counts }[]>;
+
+  /** Promotes what is due, removes what has expired, reports what needs a decision. Bounded in rows and time. */
+  sweep(nowMs: number, options: { removeExpired: boolean }): Promise<SweepOutcome>;
+  /** Records decisions about due operations; true for each that was still as it had been. */
+  applyClock(batch: readonly ClockTransition[], nowMs: number): Promise<boolean[]>;
+
+  onSignal(listener: (signal: Signal) => void): void;
+}

@@ -1,0 +1,257 @@
+// The embedded engine: one SQLite file behind the engine interface, written by a thread of its own.
+import { Worker } from 'node:worker_threads';
+import { WaitlessError } from '@waitless/protocol';
+import type {
+  CancelOutcome,
+  ClockTransition,
+  Counts,
+  Engine,
+  EngineFeatures,
+  ExtendOutcome,
+  Extension,
+  LeasedOperation,
+  OpenedEngine,
+  OperationFilter,
+  OperationKey,
+  OperationPage,
+  OperationRecord,
+  Queue,
+  ResultRecord,
+  Settlement,
+  SettleOutcome,
+  Signal,
+  SubmitOutcome,
+  SweepOutcome,
+  TimelineRow,
+} from '../../engine/engine.ts';
+import type { Side } from './body-parts.ts';
+import { inlineBytes, partBytes } from './store.ts';
+import type { Notice, Opened, OtherCall } from './thread.ts';
+import {
+  type AnswerMessage,
+  callKinds,
+  type CallMessage,
+  readLeased,
+  Reader,
+  readSettleOutcome,
+  writeClockTransitions,
+  writeLeaseWanted,
+  Writer,
+  writeSettlement,
+  writeSubmission,
+} from './wire.ts';
+
+export interface SqliteOptions {
+  /** Folder of the store, or `:memory:`. */
+  folder: string;
+  /** OFF only for the test that proves that the power-cut test can fail. */
+  synchronous?: 'FULL' | 'OFF';
+}
+
+interface Pending {
+  resolve(value: never): void;
+  reject(error: Error): void;
+}
+
+/** What the store's errors mean to a caller. */
+function toCallerError(error: { code?: string; message: string }): Error {
+  if (error instanceof WaitlessError) return error;
+  if (error.code === 'SQLITE_FULL')
+    return new WaitlessError('insufficient-storage', undefined, {
+      retryAfterSeconds: 5,
+      members: { accepted: false },
+      cause: error,
+    });
+  return new WaitlessError('storage-unavailable', `the store failed: ${error.message}`, {
+    retryAfterSeconds: 5,
+    cause: error,
+  });
+}
+
+export function sqliteEngine(options: SqliteOptions): Engine {
+  const features: EngineFeatures = { durable: options.folder !== ':memory:', shared: false, shard: 0, inlineBytes };
+  const pending = new Map<number, Pending>();
+  const listeners: ((signal: Signal) => void)[] = [];
+  const writer = new Writer();
+  let thread: Worker | undefined;
+  let lastCall = 0;
+  let nowMs = 0;
+  let posting = false;
+  let dead: Error | undefined;
+
+  const signal = (s: Signal): void => listeners.forEach((listener) => listener(s));
+
+  /** Everything asked in one turn of the event loop is one message. */
+  function post(): void {
+    posting = false;
+    if (writer.empty) return;
+    const message: CallMessage = { nowMs, ...writer.take() };
+    thread!.postMessage(message, message.bytes ? [message.bytes] : []);
+  }
+
+  function call<T>(kind: number, write: () => void): { id: number; answer: Promise<T> } {
+    const id = ++lastCall;
+    const answer = new Promise<T>((resolve, reject) => {
+      if (dead || !thread) return reject(dead ?? new WaitlessError('storage-unavailable', 'the store is closed'));
+      pending.set(id, { resolve, reject });
+      writer.mark();
+      writer.cells.push(kind, id);
+      write();
+      if (!posting) {
+        posting = true;
+        setImmediate(post);
+      }
+    });
+    return { id, answer };
+  }
+
+  const ask = <T>(other: OtherCall): Promise<T> => call<T>(callKinds.other, () => writer.cells.push(other)).answer;
+  const at = (ms: number): void => void (nowMs = Math.max(nowMs, ms));
+
+  function onAnswers(message: AnswerMessage): void {
+    const reader = new Reader(message);
+    while (reader.more) {
+      const kind = reader.number();
+      const id = reader.number();
+      const count = reader.number();
+      const waiting = pending.get(id);
+      pending.delete(id);
+      if (count < 0) {
+        waiting?.reject(toCallerError(reader.object<Error>()));
+        continue;
+      }
+      let value: unknown;
+      if (kind === callKinds.submit) value = Array.from({ length: count }, () => readSubmitOutcome(reader));
+      else if (kind === callKinds.settle) value = Array.from({ length: count }, () => readSettleOutcome(reader));
+      else if (kind === callKinds.lease) value = Array.from({ length: count }, () => readLeased(reader));
+      else value = reader.object<unknown>();
+      waiting?.resolve(value as never);
+    }
+  }
+
+  const readSubmitOutcome = (reader: Reader): SubmitOutcome => {
+    const seq = reader.number();
+    return seq > 0 ? { kind: 'new', seq } : reader.object<SubmitOutcome>();
+  };
+
+  function onDeath(error: Error): void {
+    if (dead) return;
+    dead = toCallerError(error);
+    for (const waiting of pending.values()) waiting.reject(dead);
+    pending.clear();
+    signal({ kind: 'failed', error: dead });
+  }
+
+  async function* readBody(seq: number, of: Side): AsyncIterable<Uint8Array> {
+    for (let part = 0; ; part++) {
+      const bytes = await ask<Uint8Array | null>({ op: 'part', seq, side: of, part });
+      if (!bytes) return;
+      yield bytes;
+      if (bytes.length < partBytes) return;
+    }
+  }
+
+  return {
+    name: 'sqlite',
+    features,
+    open: (now) =>
+      new Promise<OpenedEngine>((resolve, reject) => {
+        at(now);
+        const worker = new Worker(
+          new URL(import.meta.url.endsWith('.ts') ? './thread.ts' : './thread.js', import.meta.url),
+          {
+            workerData: { folder: options.folder, synchronous: options.synchronous ?? 'FULL', nowMs: now },
+            // The store keeps no objects; a small young generation keeps its collections short and the process small.
+            resourceLimits: { maxYoungGenerationSizeMb: 8 },
+          },
+        );
+        worker.once('message', (opened: Opened) => {
+          if (!opened.opened) return reject(toCallerError(opened.error as Error));
+          thread = worker;
+          at(opened.lastTimeMs);
+          worker.on('message', (message: AnswerMessage | Notice) => {
+            if (!('notice' in message)) return onAnswers(message);
+            if (message.notice === 'due') signal({ kind: 'due' });
+            else onDeath(message.error);
+          });
+          resolve({ storeKey: opened.storeKey, lastTimeMs: opened.lastTimeMs, requeued: opened.requeued });
+        });
+        worker.on('error', (error) => {
+          reject(toCallerError(error as Error));
+          onDeath(error as Error);
+        });
+      }),
+    async close() {
+      const worker = thread;
+      if (!worker) return;
+      if (dead) return void (await worker.terminate());
+      const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+      await ask({ op: 'close' });
+      thread = undefined;
+      await exited;
+    },
+    health: () => ask({ op: 'health' }),
+    queue: (namespace, service) => ask<Queue>({ op: 'queue', namespace, service }),
+    queueById: async (id) => (await ask<Queue | null>({ op: 'queueById', id })) ?? undefined,
+    submit(batch, now) {
+      at(now);
+      return call<SubmitOutcome[]>(callKinds.submit, () => {
+        writer.cells.push(batch.length);
+        for (const submission of batch) writeSubmission(writer, submission);
+      }).answer;
+    },
+    lease(wanted, now, abort) {
+      at(now);
+      if (abort?.aborted) return Promise.resolve([]);
+      const { id, answer } = call<LeasedOperation[]>(callKinds.lease, () => writeLeaseWanted(writer, wanted));
+      if (!abort || !wanted.wait) return answer;
+      const unpark = (): void => {
+        if (!pending.has(id) || dead) return;
+        writer.mark();
+        writer.cells.push(callKinds.unpark, id);
+        if (!posting) {
+          posting = true;
+          setImmediate(post);
+        }
+      };
+      abort.addEventListener('abort', unpark, { once: true });
+      return answer.finally(() => abort.removeEventListener('abort', unpark));
+    },
+    extend(extension: Extension, now) {
+      at(now);
+      return ask<ExtendOutcome>({ op: 'extend', extension });
+    },
+    settle(batch: readonly Settlement[], now) {
+      at(now);
+      return call<SettleOutcome[]>(callKinds.settle, () => {
+        writer.cells.push(batch.length);
+        for (const settlement of batch) writeSettlement(writer, settlement);
+      }).answer;
+    },
+    cancel(key, now) {
+      at(now);
+      return ask<CancelOutcome>({ op: 'cancel', key });
+    },
+    purge: (key) => ask<boolean>({ op: 'purge', key }),
+    operation: async (key: OperationKey & { namespace: string }) =>
+      (await ask<OperationRecord | null>({ op: 'operation', key })) ?? undefined,
+    recordsOf: (seqs) => ask<OperationRecord[]>({ op: 'recordsOf', seqs }),
+    result: async (seq) => (await ask<ResultRecord | null>({ op: 'result', seq })) ?? undefined,
+    readBody,
+    operations: (filter: OperationFilter) => ask<OperationPage>({ op: 'operations', filter }),
+    timeline: (seq) => ask<TimelineRow[]>({ op: 'timeline', seq }),
+    counts: () => ask<{ queue: Queue; counts: Counts }[]>({ op: 'counts' }),
+    sweep(now, { removeExpired }) {
+      at(now);
+      return ask<SweepOutcome>({ op: 'sweep', removeExpired });
+    },
+    applyClock(batch: readonly ClockTransition[], now) {
+      at(now);
+      return call<boolean[]>(callKinds.other, () => {
+        writer.cells.push({ op: 'applyClock' } satisfies OtherCall);
+        writeClockTransitions(writer, batch);
+      }).answer;
+    },
+    onSignal: (listener) => void listeners.push(listener),
+  };
+}

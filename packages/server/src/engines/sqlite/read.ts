@@ -1,0 +1,165 @@
+// Everything that only looks: one operation, its result, lists, the timeline, counters.
+import type {
+  Counts,
+  OperationFilter,
+  OperationPage,
+  OperationRecord,
+  Queue,
+  ResultRecord,
+  TimelineRow,
+} from '../../engine/engine.ts';
+import { type RecordColumns, recordColumns, statusOfStage, toRecord } from './record.ts';
+import { stage, type Store } from './store.ts';
+
+/** Rows a list looks at before it answers with what it has and a cursor: bounds the time of a filter that matches little. */
+const listScanRows = 10_000;
+
+const from = 'FROM operation o JOIN request r ON r.seq = o.seq';
+
+export interface ReadStatements {
+  operation(key: { seq: number; nonce: string; namespace: string }): OperationRecord | undefined;
+  recordsOf(seqs: readonly number[]): OperationRecord[];
+  result(seq: number): ResultRecord | undefined;
+  operations(filter: OperationFilter): OperationPage;
+  timeline(seq: number): TimelineRow[];
+  counts(): { queue: Queue; counts: Counts }[];
+}
+
+export function readStatements(store: Store): ReadStatements {
+  const { db } = store;
+  const readOne = db.prepare<[number], RecordColumns>(`SELECT ${recordColumns} ${from} WHERE o.seq = ?`).raw();
+  const readResult = db.prepare<
+    [number],
+    { status: number; headers: string; body: Buffer | null; body_bytes: number; hash: string }
+  >('SELECT status, headers, body, body_bytes, hash FROM result WHERE seq = ?');
+  const readTimeline = db.prepare<[number], Record<string, never>>('SELECT * FROM happening WHERE seq = ? ORDER BY n');
+  const readCounts = db.prepare<[], Queue & Counts>('SELECT * FROM queue ORDER BY service, namespace');
+
+  /** The index that leads to the fewest rows for this filter; all are walked newest first. */
+  function walk(filter: OperationFilter): IterableIterator<RecordColumns> {
+    const before = filter.beforeSeq ?? Number.MAX_SAFE_INTEGER;
+    const label = Object.entries(filter.labels ?? {})[0];
+    const select = `SELECT ${recordColumns}`;
+    const run = (sql: string, ...values: (string | number)[]): IterableIterator<RecordColumns> =>
+      db
+        .prepare<unknown[], RecordColumns>(sql)
+        .raw()
+        .iterate(...values);
+    if (filter.correlationId !== undefined)
+      return run(
+        `${select} ${from} WHERE r.correlation = ? AND r.seq < ? ORDER BY r.seq DESC`,
+        filter.correlationId,
+        before,
+      );
+    if (label)
+      return run(
+        `${select} FROM label l JOIN operation o ON o.seq = l.seq JOIN request r ON r.seq = l.seq WHERE l.name = ? AND l.value = ? AND l.seq < ? ORDER BY l.seq DESC`,
+        label[0],
+        label[1],
+        before,
+      );
+    const trouble = filter.statuses?.every((s) => s === 'failed' || s === 'cancelled') && filter.service !== undefined;
+    if (trouble) {
+      const queue = store.queuesOf(filter.service!, filter.namespace)[0] ?? -1;
+      return run(
+        `${select} FROM operation o INDEXED BY operation_trouble JOIN request r ON r.seq = o.seq WHERE o.queue = ? AND o.stage >= 4 AND o.seq < ? ORDER BY o.seq DESC`,
+        queue,
+        before,
+      );
+    }
+    return run(`${select} ${from} WHERE o.seq < ? ORDER BY o.seq DESC`, before);
+  }
+
+  function matches(row: RecordColumns, filter: OperationFilter): boolean {
+    const queue = store.queues.get(row[2])!;
+    if (queue.namespace !== filter.namespace) return false;
+    if (filter.service !== undefined && queue.service !== filter.service) return false;
+    if (filter.statuses && !filter.statuses.includes(statusOfStage[row[3]]!)) return false;
+    if (filter.createdAfter !== undefined && row[9] <= filter.createdAfter) return false;
+    if (filter.createdBefore !== undefined && row[9] >= filter.createdBefore) return false;
+    if (filter.labels) {
+      const labels = row[8] === null ? {} : (JSON.parse(row[8]) as Record<string, string>);
+      for (const [name, value] of Object.entries(filter.labels))
+        if (!Object.hasOwn(labels, name) || labels[name] !== value) return false;
+    }
+    return true;
+  }
+
+  return {
+    operation({ seq, nonce, namespace }) {
+      const row = readOne.get(seq);
+      if (!row || row[1] !== nonce || store.queues.get(row[2])!.namespace !== namespace) return undefined;
+      return toRecord(row, store.queues);
+    },
+    recordsOf(seqs) {
+      const rows = seqs.map((seq) => readOne.get(seq)).filter((row) => row !== undefined);
+      return rows.map((row) => toRecord(row, store.queues));
+    },
+    result(seq) {
+      const row = readResult.get(seq);
+      if (!row) return undefined;
+      const body = row.body_bytes === 0 ? Buffer.alloc(0) : row.body;
+      return {
+        status: row.status,
+        headers: JSON.parse(row.headers) as string[],
+        body,
+        bodyBytes: row.body_bytes,
+        hash: row.hash,
+      };
+    },
+    operations(filter) {
+      const items: OperationRecord[] = [];
+      let looked = 0;
+      let last = 0;
+      for (const row of walk(filter)) {
+        // One more than asked was found, or enough was looked at: there is a next page.
+        if (items.length === filter.limit || looked === listScanRows) return { items, nextSeq: last };
+        looked++;
+        last = row[0];
+        if (matches(row, filter)) items.push(toRecord(row, store.queues));
+        // Keys grow with time, so nothing older can match; a minute of slack for clocks that differ between nodes.
+        else if (filter.createdAfter !== undefined && row[9] < filter.createdAfter - 60_000) break;
+      }
+      return { items, nextSeq: null };
+    },
+    timeline: (seq) =>
+      readTimeline.all(seq).map((row) => ({
+        at: row['at']!,
+        kind: row['kind'] === 0 ? ('attempt' as const) : ('progress' as const),
+        attempt: row['attempt']!,
+        startedAt: row['started_at']!,
+        worker: row['worker']!,
+        outcome: row['outcome']!,
+        backendStatus: row['backend_status']!,
+        detail: row['detail']!,
+        nextAt: row['next_at']!,
+        progress: row['progress'] === null ? null : (JSON.parse(row['progress']!) as TimelineRow['progress']),
+      })),
+    counts: () =>
+      readCounts.all().map(({ id, namespace, service, queued, running, succeeded, failed, cancelled }) => ({
+        queue: { id, namespace, service },
+        counts: { queued, running, succeeded, failed, cancelled },
+      })),
+  };
+}
+
+/** Ends an operation by its client's wish. */
+export function cancelStatements(store: Store, reads: ReadStatements) {
+  const cancel = store.db.prepare(
+    `UPDATE operation SET stage = ${stage.cancelled}, version = version + 1, updated_at = ?, finished_at = ?, wake_at = max(? + retention_ms, coalesce(keep_until, 0)), lease_until = NULL, lease_kind = NULL,
+       run_at = NULL, error_code = 'cancelled', error_message = 'cancelled by the client' WHERE seq = ?`,
+  );
+  const stageOf = store.db.prepare<[number], number>('SELECT stage FROM operation WHERE seq = ?').pluck();
+  return (key: {
+    seq: number;
+    nonce: string;
+    namespace: string;
+  }): { before: OperationRecord | undefined; after: OperationRecord | undefined } => {
+    const before = reads.operation(key);
+    const at = stageOf.get(key.seq);
+    if (!before || at === undefined || at >= stage.succeeded) return { before, after: undefined };
+    cancel.run(store.nowMs, store.nowMs, store.nowMs, key.seq);
+    store.count(before.queue, at, stage.cancelled);
+    return { before, after: reads.operation(key) };
+  };
+}

@@ -1,0 +1,215 @@
+// Recording what became of a lease: the first settlement of the current lease wins, everything else learns why it lost.
+import type { ExtendOutcome, ProgressReport, SettleOutcome } from '../../engine/engine.ts';
+import type { BodyParts } from './body-parts.ts';
+import { statusOfStage } from './record.ts';
+import { inlineBytes, leaseKinds, stage, type Store } from './store.ts';
+import type { ResultRow, TransitionRow } from './wire.ts';
+
+export interface SettlementRow {
+  seq: number;
+  leaseNo: number;
+  backendStatus: number | null;
+  transition: TransitionRow;
+}
+
+export interface ExtensionRow {
+  seq: number;
+  leaseNo: number;
+  leaseMs: number | null;
+  progress: ProgressReport | null;
+}
+
+export interface SettleStatements {
+  settle(s: SettlementRow): SettleOutcome;
+  extend(e: ExtensionRow): ExtendOutcome;
+  /** A decision of the clock, which holds no lease: guarded by the version instead. */
+  applyClock(c: { seq: number; version: number; transition: TransitionRow }): boolean;
+}
+
+interface Standing {
+  queue: number;
+  stage: number;
+  version: number;
+  lease_no: number;
+  lease_until: number | null;
+  error_code: string | null;
+  error_message: string | null;
+}
+
+const holds = 'seq = ? AND lease_no = ? AND stage = 2 AND lease_until > ?';
+
+export function settleStatements(
+  store: Store,
+  parts: BodyParts,
+  madeReady: (service: string) => void,
+): SettleStatements {
+  const { db } = store;
+  const finish = db
+    .prepare<unknown[], [queue: number, version: number, wakeAt: number, createdAt: number]>(
+      `UPDATE operation SET stage = ?, version = version + 1, updated_at = ?, finished_at = ?, wake_at = max(? + retention_ms, coalesce(keep_until, 0)), lease_until = NULL, lease_kind = NULL,
+         run_at = NULL, error_code = ?, error_message = ? WHERE ${holds} RETURNING queue, version, wake_at, created_at`,
+    )
+    .raw();
+  const requeue = db
+    .prepare<unknown[], [queue: number, version: number, wakeAt: number, createdAt: number]>(
+      `UPDATE operation SET stage = ?, version = version + 1, attempt = attempt - ?, updated_at = ?, wake_at = min(?, deadline_at), run_at = ?, rank = ?, lease_until = NULL, lease_kind = NULL
+       WHERE ${holds} RETURNING queue, version, wake_at, created_at`,
+    )
+    .raw();
+  const answerLater = db
+    .prepare<unknown[], [queue: number, version: number, wakeAt: number, createdAt: number]>(
+      `UPDATE operation SET lease_kind = ${leaseKinds.later}, version = version + 1, updated_at = ?, lease_until = ?, wake_at = min(?, deadline_at) WHERE ${holds} RETURNING queue, version, wake_at, created_at`,
+    )
+    .raw();
+  const noteAttempt = db.prepare(
+    `INSERT INTO happening (seq, n, kind, at, attempt, started_at, worker, outcome, backend_status, detail, next_at)
+     SELECT seq, version, 0, ?, attempt + ?, attempt_at, worker, ?, ?, ?, ? FROM operation WHERE seq = ?`,
+  );
+  const putResult = db.prepare(
+    'INSERT OR REPLACE INTO result (seq, status, headers, lease_no, body_bytes, hash, body) VALUES (?, ?, ?, ?, ?, ?, ?)',
+  );
+  const standing = db.prepare<[number], Standing>(
+    'SELECT queue, stage, version, lease_no, lease_until, error_code, error_message FROM operation WHERE seq = ?',
+  );
+  const recorded = db.prepare<[number], { lease_no: number; status: number; headers: string; hash: string }>(
+    'SELECT lease_no, status, headers, hash FROM result WHERE seq = ?',
+  );
+  const extendLease = db
+    .prepare<unknown[], number>(
+      `UPDATE operation SET lease_until = max(lease_until, ?), wake_at = min(max(lease_until, ?), deadline_at) WHERE ${holds} RETURNING lease_until`,
+    )
+    .pluck();
+  const report = db
+    .prepare<unknown[], [version: number, progressSeq: number, attempt: number]>(
+      'UPDATE operation SET version = version + 1, updated_at = ?, progress_seq = coalesce(progress_seq, 0) + 1, progress = ? WHERE seq = ? RETURNING version, progress_seq, attempt',
+    )
+    .raw();
+  const finishWaiting = db
+    .prepare<unknown[], number>(
+      `UPDATE operation SET stage = ${stage.failed}, version = version + 1, updated_at = ?, finished_at = ?, wake_at = max(? + retention_ms, coalesce(keep_until, 0)), run_at = NULL,
+         error_code = ?, error_message = ? WHERE seq = ? AND stage < 2 RETURNING version`,
+    )
+    .pluck();
+  const noteProgress = db.prepare(
+    'INSERT INTO happening (seq, n, kind, at, attempt, progress) VALUES (?, ?, 1, ?, ?, ?)',
+  );
+
+  function writeResult(seq: number, leaseNo: number, result: ResultRow): void {
+    const inline = result.body.length <= inlineBytes;
+    putResult.run(
+      seq,
+      result.status,
+      result.headers,
+      leaseNo,
+      result.body.length,
+      result.hash,
+      inline ? result.body : null,
+    );
+    if (!inline) parts.write(seq, 'result', result.body);
+  }
+
+  /** Moves a held operation; undefined when the lease does not hold. */
+  function move(s: SettlementRow, from: number, clock: boolean): SettleOutcome | undefined {
+    const t = s.transition;
+    const now = store.nowMs;
+    // The clock's own decisions are guarded by the version before this call; the lease may have run out, that is the point.
+    const heldAt = clock ? -1 : now;
+    if (t.to === 'later') {
+      const row = answerLater.get(now, t.leaseUntil, t.leaseUntil, s.seq, s.leaseNo, heldAt);
+      if (!row) return undefined;
+      store.wake(row[2]);
+      return { kind: 'recorded', version: row[1], createdAt: row[3], finishedAt: null, expiresAt: null };
+    }
+    if (t.to === 'queued') {
+      const to = t.runAt <= now ? stage.ready : stage.waiting;
+      const due = to === stage.ready ? Number.MAX_SAFE_INTEGER : t.runAt;
+      const row = requeue.get(
+        to,
+        t.attemptUsed ? 0 : 1,
+        now,
+        due,
+        to === stage.ready ? null : t.runAt,
+        t.rank,
+        s.seq,
+        s.leaseNo,
+        heldAt,
+      );
+      if (!row) return undefined;
+      noteAttempt.run(
+        now,
+        t.attemptUsed ? 0 : 1,
+        t.errorCode,
+        s.backendStatus,
+        t.errorMessage,
+        to === stage.ready ? null : t.runAt,
+        s.seq,
+      );
+      if (t.result) writeResult(s.seq, s.leaseNo, t.result);
+      store.count(row[0], from, to);
+      store.wake(row[2]);
+      if (to === stage.ready) madeReady(store.queues.get(row[0])!.service);
+      return { kind: 'recorded', version: row[1], createdAt: row[3], finishedAt: null, expiresAt: null };
+    }
+    const to = t.to === 'succeeded' ? stage.succeeded : stage.failed;
+    const row = finish.get(to, now, now, now, t.errorCode, t.errorMessage, s.seq, s.leaseNo, heldAt);
+    if (!row) return undefined;
+    if (t.result) writeResult(s.seq, s.leaseNo, t.result);
+    store.count(row[0], from, to);
+    return { kind: 'recorded', version: row[1], createdAt: row[3], finishedAt: now, expiresAt: row[2] };
+  }
+
+  function whyNot(s: SettlementRow): SettleOutcome {
+    const at = standing.get(s.seq);
+    if (!at) return { kind: 'unknown' };
+    if (at.stage === stage.cancelled) return { kind: 'ended', status: 'cancelled' };
+    if (at.stage < stage.succeeded || at.lease_no !== s.leaseNo) return { kind: 'lost' };
+    const { result, errorCode, errorMessage } = s.transition;
+    const first = recorded.get(s.seq);
+    if (first && first.lease_no === s.leaseNo) {
+      const same =
+        result && result.status === first.status && result.hash === first.hash && result.headers === first.headers;
+      return { kind: same ? 'repeated' : 'conflict' };
+    }
+    if (at.error_code === 'timed-out') return { kind: 'ended', status: statusOfStage[at.stage]! };
+    const same =
+      !result && s.transition.to === 'failed' && errorCode === at.error_code && errorMessage === at.error_message;
+    return { kind: same ? 'repeated' : 'conflict' };
+  }
+
+  return {
+    settle: (s) => move(s, stage.running, false) ?? whyNot(s),
+    applyClock(c) {
+      const at = standing.get(c.seq);
+      if (!at || at.version !== c.version || at.stage >= stage.succeeded) return false;
+      const row: SettlementRow = { seq: c.seq, leaseNo: at.lease_no, backendStatus: null, transition: c.transition };
+      if (at.stage === stage.running) return move(row, stage.running, true) !== undefined;
+      // Only an end can come to an operation that waits.
+      const ended = finishWaiting.get(
+        store.nowMs,
+        store.nowMs,
+        store.nowMs,
+        c.transition.errorCode,
+        c.transition.errorMessage,
+        c.seq,
+      );
+      if (ended === undefined) return false;
+      store.count(at.queue, at.stage, stage.failed);
+      return true;
+    },
+    extend(e) {
+      const now = store.nowMs;
+      const until = now + (e.leaseMs ?? 0);
+      const leaseUntil = extendLease.get(until, until, e.seq, e.leaseNo, now);
+      const at = standing.get(e.seq);
+      if (leaseUntil === undefined || !at) {
+        if (!at) return { kind: 'unknown' };
+        return at.stage >= stage.succeeded ? { kind: 'ended', status: statusOfStage[at.stage]! } : { kind: 'lost' };
+      }
+      if (e.progress === null) return { kind: 'extended', leaseUntil, version: at.version, progressSequence: 0 };
+      const text = JSON.stringify(e.progress);
+      const [version, sequence, attempt] = report.get(now, text, e.seq)!;
+      noteProgress.run(e.seq, version, now, attempt, JSON.stringify({ sequence, ...e.progress }));
+      return { kind: 'extended', leaseUntil, version, progressSequence: sequence };
+    },
+  };
+}

@@ -1,0 +1,375 @@
+// What travels between the server's thread and the store's thread: one flat list of cells and one block of bytes per message.
+//
+// Why flat: structured clone writes every property name of every object; a submission as an object costs three times
+// as much to pass as the same values in a row. Rare calls travel as plain objects in one cell.
+import type {
+  ClockTransition,
+  LeasedOperation,
+  LeaseWanted,
+  ResultContent,
+  Settlement,
+  SettleOutcome,
+  Submission,
+  Transition,
+} from '../../engine/engine.ts';
+
+export type Cell = string | number | null | object;
+
+/** Calls in cell form start with one of these, then the call's number, then what follows for its kind. */
+export const callKinds = { submit: 0, settle: 1, lease: 2, unpark: 3, other: 4 } as const;
+
+/** A message to the store: calls one after another, and the bytes of their bodies in the same order. */
+export interface CallMessage {
+  nowMs: number;
+  cells: Cell[];
+  bytes: ArrayBuffer | null;
+  /** Where each call begins: index of its first cell, offset of its first byte. Lets the store do the calls one by one when a group fails. */
+  marks: number[];
+}
+
+/** A message from the store: answers one after another. */
+export interface AnswerMessage {
+  cells: Cell[];
+  bytes: ArrayBuffer | null;
+}
+
+/** Collects cells and bytes; the bytes become one block that is handed over, not copied again. */
+export class Writer {
+  cells: Cell[] = [];
+  #chunks: Uint8Array[] = [];
+  #length = 0;
+  #marks: number[] = [];
+
+  /** Begins a call. */
+  mark(): void {
+    this.#marks.push(this.cells.length, this.#length);
+  }
+
+  get empty(): boolean {
+    return this.cells.length === 0;
+  }
+
+  /** Adds bytes and their length as a cell. */
+  bytes(chunk: Uint8Array): void {
+    this.cells.push(chunk.length);
+    if (chunk.length > 0) {
+      this.#chunks.push(chunk);
+      this.#length += chunk.length;
+    }
+  }
+
+  take(): { cells: Cell[]; bytes: ArrayBuffer | null; marks: number[] } {
+    const { cells } = this;
+    const marks = this.#marks;
+    const block = this.#length > 0 ? new Uint8Array(this.#length) : null;
+    if (block) {
+      let at = 0;
+      for (const chunk of this.#chunks) {
+        block.set(chunk, at);
+        at += chunk.length;
+      }
+    }
+    this.cells = [];
+    this.#chunks = [];
+    this.#length = 0;
+    this.#marks = [];
+    return { cells, bytes: block ? block.buffer : null, marks };
+  }
+}
+
+const noBytes = Buffer.alloc(0);
+
+/** Reads cells and bytes in the order they were written. */
+export class Reader {
+  readonly #cells: Cell[];
+  readonly #block: ArrayBuffer | null;
+  #at = 0;
+  #byteAt = 0;
+
+  constructor(message: { cells: Cell[]; bytes: ArrayBuffer | null }) {
+    this.#cells = message.cells;
+    this.#block = message.bytes;
+  }
+
+  get more(): boolean {
+    return this.#at < this.#cells.length;
+  }
+
+  number(): number {
+    return this.#cells[this.#at++] as number;
+  }
+
+  text(): string {
+    return this.#cells[this.#at++] as string;
+  }
+
+  maybeText(): string | null {
+    return this.#cells[this.#at++] as string | null;
+  }
+
+  maybeNumber(): number | null {
+    return this.#cells[this.#at++] as number | null;
+  }
+
+  object<T>(): T {
+    return this.#cells[this.#at++] as T;
+  }
+
+  /** A view on the message's block, not a copy. */
+  bytes(): Buffer {
+    const length = this.number();
+    if (length === 0) return noBytes;
+    const view = Buffer.from(this.#block!, this.#byteAt, length);
+    this.#byteAt += length;
+    return view;
+  }
+}
+
+export function writeSubmission(to: Writer, s: Submission): void {
+  to.cells.push(
+    s.queue,
+    s.nonce,
+    s.durability === 'memory' ? 1 : 0,
+    s.head,
+    s.correlationId,
+    s.labels && JSON.stringify(s.labels),
+    s.createdAt,
+    s.runAt,
+    s.rank,
+    s.deadlineAt,
+    s.startByAt,
+    s.retentionMs,
+  );
+  if (s.idempotency)
+    to.cells.push(
+      s.idempotency.key,
+      s.idempotency.fingerprint,
+      s.idempotency.expiresAt,
+      s.idempotency.retryFailed ? 1 : 0,
+    );
+  else to.cells.push(null);
+  to.bytes(s.body);
+}
+
+/** A submission in the store's thread; labels still as JSON text. */
+export interface SubmissionRow {
+  queue: number;
+  nonce: string;
+  memory: number;
+  head: string;
+  correlationId: string | null;
+  labels: string | null;
+  createdAt: number;
+  runAt: number;
+  rank: number;
+  deadlineAt: number;
+  startByAt: number | null;
+  retentionMs: number;
+  idempotencyKey: string | null;
+  fingerprint: string;
+  keyExpiresAt: number;
+  retryFailed: boolean;
+  body: Buffer;
+}
+
+export function readSubmission(from: Reader): SubmissionRow {
+  const row: SubmissionRow = {
+    queue: from.number(),
+    nonce: from.text(),
+    memory: from.number(),
+    head: from.text(),
+    correlationId: from.maybeText(),
+    labels: from.maybeText(),
+    createdAt: from.number(),
+    runAt: from.number(),
+    rank: from.number(),
+    deadlineAt: from.number(),
+    startByAt: from.maybeNumber(),
+    retentionMs: from.number(),
+    idempotencyKey: from.maybeText(),
+    fingerprint: '',
+    keyExpiresAt: 0,
+    retryFailed: false,
+    body: noBytes,
+  };
+  if (row.idempotencyKey !== null) {
+    row.fingerprint = from.text();
+    row.keyExpiresAt = from.number();
+    row.retryFailed = from.number() === 1;
+  }
+  row.body = from.bytes();
+  return row;
+}
+
+const transitionCodes = ['succeeded', 'failed', 'queued', 'later'] as const;
+
+function writeResult(to: Writer, result: ResultContent | null | undefined): void {
+  if (!result) return void to.cells.push(0);
+  to.cells.push(result.status, JSON.stringify(result.headers), result.hash);
+  to.bytes(result.body);
+}
+
+/** A result in the store's thread; headers still as JSON text. */
+export interface ResultRow {
+  status: number;
+  headers: string;
+  hash: string;
+  body: Buffer;
+}
+
+function readResult(from: Reader): ResultRow | null {
+  const status = from.number();
+  return status === 0 ? null : { status, headers: from.text(), hash: from.text(), body: from.bytes() };
+}
+
+export function writeTransition(to: Writer, t: Transition): void {
+  to.cells.push(transitionCodes.indexOf(t.to));
+  if (t.to === 'later') to.cells.push(t.leaseUntil);
+  else {
+    if (t.to !== 'succeeded') to.cells.push(t.error.code, t.error.message);
+    if (t.to === 'queued') to.cells.push(t.runAt, t.rank, t.attemptUsed ? 1 : 0);
+    writeResult(to, t.result);
+  }
+}
+
+/** A transition in the store's thread. */
+export interface TransitionRow {
+  to: (typeof transitionCodes)[number];
+  errorCode: string | null;
+  errorMessage: string | null;
+  runAt: number;
+  rank: number;
+  attemptUsed: boolean;
+  leaseUntil: number;
+  result: ResultRow | null;
+}
+
+export function readTransition(from: Reader): TransitionRow {
+  const row: TransitionRow = {
+    to: transitionCodes[from.number()]!,
+    errorCode: null,
+    errorMessage: null,
+    runAt: 0,
+    rank: 0,
+    attemptUsed: true,
+    leaseUntil: 0,
+    result: null,
+  };
+  if (row.to === 'later') row.leaseUntil = from.number();
+  else {
+    if (row.to !== 'succeeded') {
+      row.errorCode = from.text();
+      row.errorMessage = from.text();
+    }
+    if (row.to === 'queued') {
+      row.runAt = from.number();
+      row.rank = from.number();
+      row.attemptUsed = from.number() === 1;
+    }
+    row.result = readResult(from);
+  }
+  return row;
+}
+
+export function writeSettlement(to: Writer, s: Settlement): void {
+  to.cells.push(s.seq, s.leaseNo, s.backendStatus);
+  writeTransition(to, s.transition);
+}
+
+export function writeClockTransitions(to: Writer, batch: readonly ClockTransition[]): void {
+  to.cells.push(batch.length);
+  for (const c of batch) {
+    to.cells.push(c.seq, c.version);
+    writeTransition(to, c.transition);
+  }
+}
+
+export function writeSettleOutcome(to: Writer, o: SettleOutcome): void {
+  if (o.kind === 'recorded') to.cells.push(0, o.version, o.createdAt, o.finishedAt, o.expiresAt);
+  else to.cells.push(1, o);
+}
+
+export function readSettleOutcome(from: Reader): SettleOutcome {
+  if (from.number() === 0)
+    return {
+      kind: 'recorded',
+      version: from.number(),
+      createdAt: from.number(),
+      finishedAt: from.maybeNumber(),
+      expiresAt: from.maybeNumber(),
+    };
+  return from.object<SettleOutcome>();
+}
+
+export function writeLeaseWanted(to: Writer, w: LeaseWanted): void {
+  to.cells.push(
+    w.service,
+    w.namespace,
+    w.kind === 'push' ? 1 : 2,
+    w.worker,
+    w.max,
+    w.maxBytes,
+    w.leaseMs,
+    w.wait ? 1 : 0,
+  );
+}
+
+/** A leased operation as the store's thread has it. */
+export interface LeasedRow {
+  seq: number;
+  nonce: string;
+  queue: number;
+  leaseNo: number;
+  attempt: number;
+  correlationId: string | null;
+  labels: string | null;
+  createdAt: number;
+  deadlineAt: number;
+  leaseUntil: number;
+  head: string;
+  bodyBytes: number;
+  /** Null when it stands in parts. */
+  body: Buffer | null;
+}
+
+export function writeLeased(to: Writer, l: LeasedRow): void {
+  to.cells.push(
+    l.seq,
+    l.nonce,
+    l.queue,
+    l.leaseNo,
+    l.attempt,
+    l.correlationId,
+    l.labels,
+    l.createdAt,
+    l.deadlineAt,
+    l.leaseUntil,
+    l.head,
+    l.bodyBytes,
+    l.body ? 1 : 0,
+  );
+  if (l.body) to.bytes(l.body);
+}
+
+export function readLeased(from: Reader): LeasedOperation {
+  const leased: LeasedOperation = {
+    seq: from.number(),
+    nonce: from.text(),
+    queue: from.number(),
+    leaseNo: from.number(),
+    attempt: from.number(),
+    correlationId: from.maybeText(),
+    labels: parseLabels(from.maybeText()),
+    createdAt: from.number(),
+    deadlineAt: from.number(),
+    leaseUntil: from.number(),
+    head: from.text(),
+    bodyBytes: from.number(),
+    body: null,
+  };
+  if (from.number() === 1) leased.body = from.bytes();
+  return leased;
+}
+
+export const parseLabels = (text: string | null): Record<string, string> | null =>
+  text === null ? null : (JSON.parse(text) as Record<string, string>);

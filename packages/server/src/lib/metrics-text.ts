@@ -1,0 +1,84 @@
+// Turns the counters into Prometheus text; loaded when /metrics is first read. Label values are few and fixed: never ids, keys or client text.
+import { collectDefaultMetrics, Counter, Gauge, Registry } from '@prometheus-io/client';
+import type { Metrics } from './metrics.ts';
+
+export interface Gauges {
+  waiters: number;
+  attemptsInFlight: number;
+  bodyBytes: number;
+  operations: { service: string; status: string; count: number }[];
+}
+
+export function metricsRegistry(
+  metrics: Metrics,
+  gauges: () => Promise<Gauges>,
+): { text(): Promise<string>; type: string } {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  const counter = (
+    name: string,
+    help: string,
+    labelNames: string[],
+    values: () => [Record<string, string>, number][],
+  ): void => {
+    new Counter({
+      name,
+      help,
+      labelNames,
+      registers,
+      collect() {
+        this.reset();
+        for (const [labels, value] of values()) this.inc(labels, value);
+      },
+    });
+  };
+  counter('waitless_operations_accepted_total', 'Requests accepted, by durability.', ['durability'], () =>
+    Object.entries(metrics.accepted).map(([durability, n]) => [{ durability }, n]),
+  );
+  counter('waitless_leases_total', 'Leases given to workers and attempts begun.', [], () => [[{}, metrics.leased]]);
+  counter('waitless_attempts_total', 'Requests sent to backends.', [], () => [[{}, metrics.attempts]]);
+  counter('waitless_settlements_total', 'Answers recorded or refused, by what they led to.', ['outcome'], () =>
+    Object.entries(metrics.settled).map(([outcome, n]) => [{ outcome }, n]),
+  );
+  counter('waitless_http_responses_total', 'HTTP answers, by status.', ['status'], () =>
+    [...metrics.httpResponses].map(([status, n]) => [{ status: String(status) }, n]),
+  );
+  counter('waitless_clock_decisions_total', 'Operations whose lease, timeout or start-by time ran out.', [], () => [
+    [{}, metrics.expired],
+  ]);
+  counter('waitless_operations_removed_total', 'Ended operations removed after their retention.', [], () => [
+    [{}, metrics.swept],
+  ]);
+  let now: Gauges | undefined;
+  const gauge = (
+    name: string,
+    help: string,
+    labelNames: string[],
+    values: (g: Gauges) => [Record<string, string>, number][],
+  ): void => {
+    new Gauge({
+      name,
+      help,
+      labelNames,
+      registers,
+      collect() {
+        this.reset();
+        for (const [labels, value] of values(now!)) this.set(labels, value);
+      },
+    });
+  };
+  gauge('waitless_waiters', 'Requests held until something happens.', [], (g) => [[{}, g.waiters]]);
+  gauge('waitless_attempts_in_flight', 'Attempts at backends right now.', [], (g) => [[{}, g.attemptsInFlight]]);
+  gauge('waitless_body_bytes', 'Bytes of bodies held in memory.', [], (g) => [[{}, g.bodyBytes]]);
+  gauge('waitless_operations', 'Operations kept, by service and status.', ['service', 'status'], (g) =>
+    g.operations.map(({ service, status, count }) => [{ service, status }, count]),
+  );
+  return {
+    type: registry.contentType,
+    async text() {
+      now = await gauges();
+      return registry.metrics();
+    },
+  };
+}

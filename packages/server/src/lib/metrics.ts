@@ -1,0 +1,23 @@
+// Counters as plain numbers, so that counting costs nothing on the hot path; /metrics turns them into text when it is read.
+
+export interface Metrics {
+  accepted: { stored: number; memory: number; none: number };
+  replayed: number;
+  leased: number;
+  settled: { succeeded: number; failed: number; queued: number; later: number; refused: number };
+  attempts: number;
+  httpResponses: Map<number, number>;
+  swept: number;
+  expired: number;
+}
+
+export const newMetrics = (): Metrics => ({
+  accepted: { stored: 0, memory: 0, none: 0 },
+  replayed: 0,
+  leased: 0,
+  settled: { succeeded: 0, failed: 0, queued: 0, later: 0, refused: 0 },
+  attempts: 0,
+  httpResponses: new Map(),
+  swept: 0,
+  expired: 0,
+});

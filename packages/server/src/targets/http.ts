@@ -1,0 +1,160 @@
+// Carries one request to an HTTP backend as it came, and brings the answer back as it was.
+import { hash } from 'node:crypto';
+import { hopByHopHeaders } from '@waitless/protocol';
+import { Agent } from 'undici';
+import type { OutboundRequest, Target } from '../core/dispatch.ts';
+import type { ServiceConfig } from '../config/config-shape.ts';
+
+type Sent = Awaited<ReturnType<Target['send']>>;
+
+/** Response header blocks beyond this are refused by the client library. */
+const mostHeaderBytes = 65_536;
+/** Idle connections to a backend are kept this long: below typical server limits, so that a reused one is rarely just being closed. */
+const keepAliveMs = 4000;
+
+/** `http://host/base?x=1` + `/rest` + `?y=2` → path and query on the wire. Pure. */
+export function backendPath(target: URL, path: string, query: string): string {
+  const base = path !== '' && target.pathname.endsWith('/') ? target.pathname.slice(0, -1) : target.pathname;
+  const search = query === '' ? target.search : target.search === '' ? `?${query}` : `${target.search}&${query}`;
+  return base + path + search;
+}
+
+export function httpTarget(): Target & { close(): Promise<void> } {
+  // Redirects are results, never followed; time limits are ours, since they also cover what the library does not count.
+  const agent = new Agent({
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    connect: { timeout: 10_000 },
+    keepAliveTimeout: keepAliveMs,
+    maxHeaderSize: mostHeaderBytes,
+    pipelining: 1,
+  });
+  const urls = new WeakMap<ServiceConfig, URL>();
+
+  function urlOf(service: ServiceConfig): URL {
+    let url = urls.get(service);
+    if (!url) {
+      if (service.target.kind !== 'http') throw new Error(`service ${service.name} has no URL`);
+      urls.set(service, (url = new URL(service.target.url)));
+    }
+    return url;
+  }
+
+  async function send(out: OutboundRequest): Promise<Sent> {
+    const { service, head } = out;
+    const url = urlOf(service);
+    const own = service.target.kind === 'http' ? Object.entries(service.target.headers) : [];
+    const headers = [...head.headers, ...own, ...out.headers].flat();
+    const bodyless =
+      out.bodyBytes === 0 &&
+      (head.method === 'GET' || head.method === 'HEAD' || head.method === 'DELETE' || head.method === 'OPTIONS');
+    if (!bodyless) headers.push('Content-Length', String(out.bodyBytes));
+    // Host is last so that nothing forwarded can take its place.
+    headers.push('Host', url.host);
+    const limit = AbortSignal.any([out.signal, AbortSignal.timeout(out.timeoutMs)]);
+    try {
+      const answer = await agent.request({
+        origin: url.origin,
+        path: backendPath(url, head.path, head.query),
+        method: head.method as 'GET',
+        headers,
+        body: bodyless ? null : (out.body as Buffer),
+        signal: limit,
+        responseHeaders: 'raw',
+      });
+      const body = await readAll(answer.body, service.maxBodyBytes);
+      if (!body)
+        return {
+          kind: 'failure',
+          code: 'bad-backend-response',
+          message: `the answer is larger than the service's maxBody of ${service.maxBodyBytes} bytes`,
+          retry: false,
+        };
+      return {
+        kind: 'response',
+        response: {
+          status: answer.statusCode,
+          headers: endToEnd(answer.headers as unknown as RawHeaders),
+          body,
+          hash: hash('sha256', body, 'base64url'),
+        },
+      };
+    } catch (error) {
+      return toFailure(error, out);
+    }
+  }
+
+  return { send, close: () => agent.close().catch(() => agent.destroy()) };
+}
+
+type RawHeaders = (string | Buffer)[];
+
+/** Name and value in turn, less hop-by-hop fields and those that Connection names. */
+export function endToEnd(raw: RawHeaders): string[] {
+  const named = new Set<string>();
+  for (let i = 0; i < raw.length; i += 2) {
+    if (text(raw[i]!).toLowerCase() === 'connection')
+      for (const token of text(raw[i + 1]!).split(',')) named.add(token.trim().toLowerCase());
+  }
+  const kept: string[] = [];
+  for (let i = 0; i < raw.length; i += 2) {
+    const lower = text(raw[i]!).toLowerCase();
+    if (!hopByHopHeaders.has(lower) && !named.has(lower)) kept.push(text(raw[i]!), text(raw[i + 1]!));
+  }
+  return kept;
+}
+
+/** Header bytes as they came: latin1 keeps each byte as one character. */
+const text = (value: string | Buffer): string => (typeof value === 'string' ? value : value.toString('latin1'));
+
+async function readAll(
+  stream: AsyncIterable<Buffer> & { destroy(): unknown },
+  limit: number,
+): Promise<Buffer | undefined> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of stream) {
+    length += chunk.length;
+    if (length > limit) {
+      stream.destroy();
+      return undefined;
+    }
+    chunks.push(chunk);
+  }
+  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+}
+
+function toFailure(error: unknown, { timeoutMs, signal }: OutboundRequest): Sent {
+  if (signal.aborted)
+    return {
+      kind: 'failure',
+      code: 'aborted',
+      message: `the attempt was ended: ${String(signal.reason)}`,
+      retry: true,
+    };
+  const { name, code, message } = error as { name?: string; code?: string; message: string };
+  if (name === 'TimeoutError')
+    return {
+      kind: 'failure',
+      code: 'attempt-timed-out',
+      message: `the backend did not answer within ${timeoutMs} ms`,
+      retry: true,
+    };
+  if (code?.startsWith('UND_ERR_INVALID_ARG'))
+    return { kind: 'failure', code: 'bad-request', message: `the request cannot be sent: ${message}`, retry: false };
+  if (code?.startsWith('HPE_') || name === 'HTTPParserError' || code === 'UND_ERR_HEADERS_OVERFLOW') {
+    return {
+      kind: 'failure',
+      code: 'bad-backend-response',
+      message: `the backend's answer is not HTTP: ${message}`,
+      retry: true,
+    };
+  }
+  const cause = (error as { errors?: { message: string }[] }).errors?.map((e) => e.message).join('; ') || message;
+  return {
+    kind: 'failure',
+    code: 'connection-failed',
+    message: `the backend could not be reached: ${cause}`,
+    retry: true,
+  };
+}
