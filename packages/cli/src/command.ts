@@ -55,9 +55,9 @@ export function labelsOf(pairs: readonly string[] | undefined): Record<string, s
 
 /** Checks and collects `--label name=value`. */
 export function collectLabel(value: string, before: readonly string[] | undefined): string[] {
-  if (!/^[A-Za-z0-9][A-Za-z0-9_-]*=[^,]*$/.test(value))
+  if (!/^[A-Za-z0-9][A-Za-z0-9_-]*=[\x20-\x2b\x2d-\x7e]{1,255}$/.test(value))
     throw new InvalidArgumentError(
-      'It takes name=value: a name of letters, digits, "_" and "-", a value without a comma.',
+      'It takes name=value: a name of letters, digits, "_" and "-", and ASCII text without a comma.',
     );
   return collect(value, before);
 }

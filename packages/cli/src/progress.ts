@@ -35,7 +35,8 @@ export function describe(operation: Operation, now: number): string {
 }
 
 export function createProgress(terminal: Terminal, output: Output): Progress {
-  return output.attended ? liveLine(terminal, output) : plainLines(terminal, output);
+  // A dumb terminal would show the control codes as text.
+  return output.attended && terminal.env['TERM'] !== 'dumb' ? liveLine(terminal, output) : plainLines(terminal, output);
 }
 
 function liveLine(terminal: Terminal, output: Output): Progress {

@@ -28,11 +28,8 @@ export function announce(server: RunningServer, resolved: ResolvedConfig, { outp
   const row = (name: string, text: string): void => line(`  ${out.dim(name.padEnd(11))} ${text}`);
   const origin = (name: string): string => out.dim(` (${resolved.origins.get(name)?.text ?? 'default'})`);
   line(`${out.bold(`Waitless ${version}`)} listening on ${out.cyan(server.url)}`);
-  row('data', config.data === ':memory:' ? 'in memory, gone when this stops' : `${config.data}${origin('data')}`);
-  row(
-    'durability',
-    config.data === ':memory:' ? 'none: a stop loses every operation' : 'stored: on disk before the 202 is sent',
-  );
+  row('data', config.data === ':memory:' ? 'in memory' : `${config.data}${origin('data')}`);
+  row('durability', config.data === ':memory:' ? 'as long as this runs' : 'stored: on disk before the 202 is sent');
   const names = [...config.services.values()].map(
     (service) => `${service.name} → ${service.target.kind === 'pull' ? 'pull workers' : service.target.url}`,
   );
@@ -63,7 +60,7 @@ export async function runUntilSignal(server: RunningServer, { terminal, output }
     const reason = await Promise.race([signalled, server.failed]);
     if (reason instanceof Error) throw new Failure(`the server had to stop: ${reason.message}`);
     output.note(
-      `Stopping; what is in flight gets up to ${Math.round(server.config.shutdownTimeoutMs / 1_000)} s. Once more to stop at once.`,
+      `Stopping, within ${Math.round(server.config.shutdownTimeoutMs / 1_000)} s; once more to stop at once.`,
     );
     await server.stop();
     return exitCodes.success;

@@ -1,147 +1,11 @@
-// The client against a real socket: what it sends, and what it makes of every kind of answer.
+// The client against a real socket: looking up, cancelling, and everything that can go wrong on the way.
 import assert from 'node:assert/strict';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { createClient, WaitlessError } from './index.ts';
-
-interface Seen {
-  method: string;
-  url: string;
-  headers: IncomingMessage['headers'];
-  body: Buffer;
-}
-
-/** A server that answers with `answer`; what it saw is in `seen`. It ends with the test. */
-async function serve(
-  t: TestContext,
-  answer: (seen: Seen, response: ServerResponse) => void,
-): Promise<{ url: string; seen: Seen[] }> {
-  const seen: Seen[] = [];
-  const server = createServer((request, response) => {
-    const chunks: Buffer[] = [];
-    request.on('data', (chunk: Buffer) => chunks.push(chunk));
-    request.on('end', () => {
-      const one = { method: request.method!, url: request.url!, headers: request.headers, body: Buffer.concat(chunks) };
-      seen.push(one);
-      answer(one, response);
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, seen };
-}
-
-const json = (response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void => {
-  response.writeHead(status, { 'Content-Type': 'application/json', ...headers });
-  response.end(JSON.stringify(body));
-};
-
-const problem = (
-  response: ServerResponse,
-  status: number,
-  code: string,
-  more: Record<string, unknown> = {},
-  headers: Record<string, string> = {},
-): void => {
-  response.writeHead(status, { 'Content-Type': 'application/problem+json', ...headers });
-  response.end(JSON.stringify({ type: `http://x/problems/${code}`, title: 'A title', status, code, ...more }));
-};
-
-const receipt = {
-  id: 'op1',
-  service: 'score',
-  correlationId: 'op1',
-  key: null,
-  labels: {},
-  createdAt: '2026-01-01T00:00:00Z',
-  resourceLocation: 'x',
-  links: {},
-};
-
-test('submit sends method, path, query, headers and body as given, with the options as headers', async (t) => {
-  const { url, seen } = await serve(t, (_, response) =>
-    json(response, 202, receipt, { 'Operation-Id': 'op1', 'Retry-After': '3', 'Idempotent-Replayed': 'true' }),
-  );
-  const body = Uint8Array.from({ length: 256 }, (_, byte) => byte);
-  const outcome = await createClient({ url, apiKey: 'secret' }).submit('score', {
-    method: 'put',
-    path: 'a/b%2Fc',
-    query: 'x=1&x=2',
-    headers: [
-      ['X-One', '1'],
-      ['Content-Type', 'image/png'],
-    ],
-    body,
-    waitSeconds: 1.2,
-    respondAsync: true,
-    idempotencyKey: 'a "b" \\',
-    correlationId: 'c-1',
-    timeout: '10m',
-    delay: '1s',
-    startBy: '2m',
-    priority: 0,
-    labels: { customer: '42', tier: 'gold' },
-    durability: 'memory',
-  });
-  assert.deepEqual(outcome, { kind: 'accepted', operation: receipt, retryAfterSeconds: 3, replayed: true });
-  const [request] = seen;
-  assert.equal(request?.method, 'PUT');
-  assert.equal(request.url, '/v1/call/score/a/b%2Fc?x=1&x=2');
-  assert.deepEqual(new Uint8Array(request.body), body);
-  const expected = {
-    authorization: 'Bearer secret',
-    'x-one': '1',
-    'content-type': 'image/png',
-    prefer: 'respond-async, wait=2',
-    'idempotency-key': '"a \\"b\\" \\\\"',
-    'correlation-id': 'c-1',
-    'operation-timeout': '10m',
-    'operation-delay': '1s',
-    'operation-start-by': '2m',
-    'operation-priority': '0',
-    'operation-labels': 'customer=42, tier=gold',
-    'operation-durability': 'memory',
-  };
-  for (const [name, value] of Object.entries(expected)) assert.equal(request.headers[name], value, name);
-});
-
-test('a text body gets no invented Content-Type, and a call without one sends none of our headers', async (t) => {
-  const { url, seen } = await serve(t, (_, response) => json(response, 202, receipt, { 'Operation-Id': 'op1' }));
-  await createClient({ url }).submit('score', { body: '{"n":1e999}' });
-  assert.equal(seen[0]?.body.toString(), '{"n":1e999}');
-  assert.equal(seen[0].headers['content-type'], undefined);
-  assert.deepEqual(
-    Object.keys(seen[0].headers).filter((name) =>
-      /^(prefer|operation-|idempotency|correlation|authorization)/.test(name),
-    ),
-    [],
-  );
-});
-
-test("a backend's 404 waited for is a result, byte for byte, not an error", async (t) => {
-  const bytes = Buffer.from([0xff, 0x00, 0x0a]);
-  const { url } = await serve(t, (_, response) => {
-    response.writeHead(404, { 'Operation-Status': 'failed', 'Operation-Id': 'op1', 'X-Why': 'gone' });
-    response.end(bytes);
-  });
-  const outcome = await createClient({ url }).submit('score', { waitSeconds: 5 });
-  assert.equal(outcome.kind, 'result');
-  assert.equal(outcome.response.status, 404);
-  assert.equal(outcome.response.operationStatus, 'failed');
-  assert.equal(outcome.response.headers.get('x-why'), 'gone');
-  assert.deepEqual(Buffer.from(outcome.response.bytes), bytes);
-});
-
-test('durability none is accepted without an operation', async (t) => {
-  const { url } = await serve(t, (_, response) => response.writeHead(202).end());
-  const outcome = await createClient({ url }).submit('score', { durability: 'none' });
-  assert.deepEqual(outcome, { kind: 'accepted', operation: undefined, retryAfterSeconds: undefined, replayed: false });
-});
+import { json, problem, receipt, serve } from './support.test.ts';
 
 test('a problem becomes a WaitlessError with its code, status, members and Retry-After', async (t) => {
   const { url } = await serve(t, (_, response) =>
@@ -201,16 +65,6 @@ test('nobody listening: unreachable, names the URL, says what to try, and that n
   });
 });
 
-test('a connection lost after the submit was sent leaves it in doubt, and the message says so', async (t) => {
-  const { url } = await serve(t, (_, response) => response.destroy());
-  await assert.rejects(createClient({ url }).submit('score', { idempotencyKey: 'k' }), (error: WaitlessError) => {
-    assert.equal(error.code, 'unreachable');
-    assert.equal(error.members?.['accepted'], undefined);
-    assert.match(error.message, /not known; repeat it with the same idempotency key/);
-    return true;
-  });
-});
-
 test('an answer that breaks off is unreachable, never a short result', async (t) => {
   const { url } = await serve(t, (_, response) => {
     response.writeHead(200, { 'Operation-Status': 'succeeded', 'Content-Length': '100' });
@@ -228,31 +82,6 @@ test('an aborted signal throws its reason, not a network error', async (t) => {
   const { url } = await serve(t, () => controller.abort(reason));
   await assert.rejects(createClient({ url }).result('op1', { waitSeconds: 50, signal: controller.signal }), reason);
   await assert.rejects(createClient({ url }).services({ signal: controller.signal }), reason);
-});
-
-test('wrong arguments are refused before anything is sent', async (t) => {
-  const { url, seen } = await serve(t, (_, response) => response.end());
-  const client = createClient({ url, apiKey: 'k' });
-  const wrong = [
-    [{ method: 'TRACE' }, 'invalid-parameter'],
-    [{ method: 'GET', body: 'x' }, 'invalid-parameter'],
-    [{ correlationId: 'a\nb' }, 'invalid-parameter'],
-    [{ headers: { 'X-Ä': '1' } }, 'invalid-parameter'],
-    [{ idempotencyKey: '' }, 'idempotency-key-invalid'],
-    [{ idempotencyKey: 'ü' }, 'idempotency-key-invalid'],
-    [{ waitSeconds: -1 }, 'invalid-parameter'],
-    [{ waitSeconds: Number.NaN }, 'invalid-parameter'],
-    [{ labels: { a: '1,2' } }, 'invalid-parameter'],
-    [{ headers: { Authorization: 'Basic x' } }, 'conflicting-headers'],
-    [{ path: '../operations' }, 'bad-path'],
-  ] as const;
-  for (const [options, code] of wrong)
-    await assert.rejects(
-      client.submit('score', options),
-      (error: WaitlessError) => error.code === code,
-      JSON.stringify(options),
-    );
-  assert.equal(seen.length, 0);
 });
 
 test('result: pending, then the bytes; an ended operation without an answer throws its code', async (t) => {

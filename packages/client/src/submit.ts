@@ -1,6 +1,7 @@
 // Hands a request over: the one call that creates an operation.
 import { callMethods, type Durability, type OperationReceipt, WaitlessError } from '@waitless/protocol';
 import { callPath, type Query } from './address.ts';
+import { operation } from './operations.ts';
 import { type ClientResponse, fromEnvelope, readResult } from './result.ts';
 import { readJson, retryAfterSeconds, setHeader, wholeSeconds, type Wire } from './wire.ts';
 
@@ -78,10 +79,14 @@ export async function submit(wire: Wire, service: string, options: SubmitOptions
     return { kind: 'result', response: await readResult(wire, response, options.signal) };
   const replayed = response.headers.get('idempotent-replayed') === 'true';
   // An answer without an id is durability `none`: a bounded memory queue took it and nothing can be looked up.
-  const operation = response.headers.has('operation-id')
-    ? await readJson<OperationReceipt>(wire.url, response, options.signal)
-    : undefined;
-  if (operation === undefined) {
+  const id = response.headers.get('operation-id');
+  const receipt =
+    id === null
+      ? undefined
+      : method === 'HEAD'
+        ? await receiptOf(wire, id, options.signal)
+        : await readJson<OperationReceipt>(wire.url, response, options.signal);
+  if (receipt === undefined) {
     await response.body?.cancel();
     if (response.status !== 202)
       throw new WaitlessError(
@@ -90,7 +95,19 @@ export async function submit(wire: Wire, service: string, options: SubmitOptions
         { status: response.status },
       );
   }
-  return { kind: 'accepted', operation, retryAfterSeconds: retryAfterSeconds(response), replayed };
+  return { kind: 'accepted', operation: receipt, retryAfterSeconds: retryAfterSeconds(response), replayed };
+}
+
+/** An answer to HEAD has no body (RFC 9110 9.3.2), so the receipt is read where it stands as well. */
+async function receiptOf(
+  wire: Wire,
+  id: string,
+  signal: AbortSignal | undefined,
+): Promise<OperationReceipt | undefined> {
+  const found = await operation(wire, id, { signal });
+  if (found === undefined) return undefined;
+  const { service, correlationId, key, labels, createdAt, resourceLocation, links } = found.operation;
+  return { id, service, correlationId, key, labels, createdAt, resourceLocation, links };
 }
 
 function inDoubt(error: WaitlessError, options: SubmitOptions): WaitlessError {

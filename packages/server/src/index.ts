@@ -1,6 +1,6 @@
 // What the command and embedding programs use of the server.
 export { ConfigError } from './config/config-error.ts';
 export * from './config/config.ts';
-export { optionTable } from './config/options.ts';
+export { optionTable, unbuiltOptions } from './config/options.ts';
 export { describeConfig } from './config/print-config.ts';
 export { type Extras, type RunningServer, startServer, version } from './server.ts';

@@ -104,7 +104,7 @@ export function resolveConfig(sources: ConfigSources): ResolvedConfig {
   if (keys === undefined && !isLoopback(values.host)) {
     throw new ConfigError(
       'host',
-      `${values.host} can be reached from other machines, which needs API keys; make one with "waitless keys new" and add --api-key-file FILE, or listen on 127.0.0.1`,
+      `${values.host} can be reached from other machines, which needs API keys; write a file with one "name namespace sha256-of-key" per line and add --api-key-file FILE, or listen on 127.0.0.1`,
       whereOf(found.get('host')),
     );
   }

@@ -34,7 +34,9 @@ export function parseKeyFile({
     // Not one word of the line stands in a message: whoever mixed the columns up may have put a key anywhere.
     const [keyName = '', namespace = '', hex = '', ...more] = line.split(/[ \t]+/);
     if (hex === '' || more.length > 0)
-      fail('a line takes three words: name, namespace and the SHA-256 of the key; "waitless keys new" writes one');
+      fail(
+        'a line takes three words: name, namespace and the SHA-256 of the key in hexadecimal, as sha256sum prints it',
+      );
     if (!isName(keyName))
       fail('the name (first word) must begin with a letter or digit and go on with letters, digits, "_" and "-"');
     if (!isName(namespace))

@@ -198,14 +198,19 @@ export class Dispatch implements Service {
   /** Requests of durability `none`: one attempt each, whatever comes of it. */
   async #runForgotten(service: ServiceConfig, stop: AbortSignal): Promise<void> {
     const { fireAndForget, target, metrics, log } = this.#d;
-    let added = (): void => {};
-    fireAndForget.onAdded(service.name, () => added());
     const sending = new Set<Promise<void>>();
-    const stopped = new Promise<void>((resolve) => stop.addEventListener('abort', () => resolve(), { once: true }));
+    /** Ends the pause when there is something to do; one function, since a race with a promise that lives long would grow with every turn. */
+    let changed = (): void => {};
+    stop.addEventListener('abort', () => changed(), { once: true });
     while (!stop.aborted) {
-      const item = sending.size < service.concurrency ? fireAndForget.take(service.name) : undefined;
+      const item = sending.size < service.concurrency ? fireAndForget.take(service.name, null) : undefined;
       if (!item) {
-        await Promise.race([new Promise<void>((resolve) => (added = resolve)), stopped, ...sending]);
+        let unpark = (): void => {};
+        await new Promise<void>((resolve) => {
+          changed = resolve;
+          unpark = fireAndForget.park(service.name, null, resolve);
+        });
+        unpark();
         continue;
       }
       metrics.attempts++;
@@ -224,6 +229,7 @@ export class Dispatch implements Service {
           if (answer.kind === 'failure' && log.info)
             log.info('forgotten.failed', { service: service.name, code: answer.code });
           sending.delete(one);
+          changed();
         });
       sending.add(one);
     }

@@ -11,6 +11,8 @@ export interface ReceiptParts {
   correlationId: string | null;
   labels: Labels | null;
   createdAt: number;
+  /** Where the result is, once it is elsewhere. */
+  reference?: string | null;
 }
 
 /** JSON of the receipt, the body of a 202: put together by hand because it is on the path of every submit, and byte-identical for a repeat. */
@@ -18,12 +20,15 @@ export function receiptJson(parts: ReceiptParts, base: string): string {
   return `{${receiptMembers(parts, base)}}`;
 }
 
-function receiptMembers({ id, service, correlationId, labels, createdAt }: ReceiptParts, base: string): string {
+function receiptMembers(
+  { id, service, correlationId, labels, createdAt, reference }: ReceiptParts,
+  base: string,
+): string {
   const self = `${base}/v1/operations/${id}`;
   const correlation = correlationId === null ? `"${id}"` : JSON.stringify(correlationId);
   return (
     `"id":"${id}","service":"${service}","correlationId":${correlation},"key":null,"labels":${labels === null ? '{}' : JSON.stringify(labels)},` +
-    `"createdAt":"${new Date(createdAt).toISOString()}","resourceLocation":"${self}/result","links":{"self":"${self}","result":"${self}/result","timeline":"${self}/timeline"}`
+    `"createdAt":"${new Date(createdAt).toISOString()}","resourceLocation":${reference == null ? `"${self}/result"` : JSON.stringify(reference)},"links":{"self":"${self}","result":"${self}/result","timeline":"${self}/timeline"}`
   );
 }
 
@@ -66,6 +71,7 @@ export function operationJson(record: OperationRecord, { id, base, service }: Do
       correlationId: record.correlationId,
       labels: record.labels,
       createdAt: record.createdAt,
+      reference: record.reference,
     },
     base,
   );
@@ -79,50 +85,54 @@ export function progressJson(progress: OperationRecord['progress']): string {
   return data === undefined ? text : `${text.slice(0, -1)},"data":${data}}`;
 }
 
-/** Oldest first: accepted, what happened in between, the attempt that runs or ended it, the end. */
+/** Everything that happened, by the time it began. Every lease that did not end the operation has a row; the columns tell of the one that did or still runs. */
 export function timelineJson(
   record: OperationRecord,
   rows: readonly TimelineRow[],
-  lastAttempt: { startedAt: number | null; worker: string | null; backendStatus: number | null },
+  { backendStatus }: { backendStatus: number | null },
 ): string {
-  const entries: (TimelineEntry | string)[] = [{ type: 'accepted', at: isoTime(record.createdAt)! }];
+  const entries: { at: number; json: string }[] = [];
+  const add = (at: number, entry: TimelineEntry | string): void =>
+    void entries.push({ at, json: typeof entry === 'string' ? entry : JSON.stringify(entry) });
+  add(record.createdAt, { type: 'accepted', at: isoTime(record.createdAt)! });
   for (const row of rows) {
-    if (row.kind === 'progress')
-      entries.push(
-        `{"type":"progress","at":"${isoTime(row.at)}","attempt":${row.attempt},"progress":${progressJson(row.progress)}}`,
+    if (row.kind === 'progress') {
+      const { attempt, progress } = row;
+      add(
+        row.at,
+        `{"type":"progress","at":"${isoTime(row.at)}","attempt":${attempt},"progress":${progressJson(progress)}}`,
       );
-    else {
-      entries.push({
-        type: 'attempt',
-        at: isoTime(row.startedAt ?? row.at)!,
-        attempt: row.attempt,
-        endedAt: isoTime(row.at),
-        worker: row.worker,
-        outcome: row.outcome,
-        backendStatus: row.backendStatus,
-        detail: row.detail,
-        nextAt: isoTime(row.nextAt),
-      });
-    }
+    } else add(row.startedAt ?? row.at, attemptEntry(row));
   }
-  const running = record.status === 'running';
-  if (lastAttempt.startedAt !== null && (running || record.finishedAt !== null)) {
-    entries.push({
+  const ended = record.finishedAt !== null;
+  const leasesEnded = rows.filter((row) => row.kind === 'attempt').length;
+  if (record.attemptAt !== null && leasesEnded < record.leaseNo) {
+    add(record.attemptAt, {
       type: 'attempt',
-      at: isoTime(lastAttempt.startedAt)!,
+      at: isoTime(record.attemptAt)!,
       attempt: record.attempt,
-      endedAt: running ? null : isoTime(record.finishedAt),
-      worker: lastAttempt.worker,
-      outcome: running ? null : record.status === 'succeeded' ? 'succeeded' : (record.error?.code ?? record.status),
-      backendStatus: lastAttempt.backendStatus,
+      endedAt: isoTime(record.finishedAt),
+      worker: record.worker,
+      outcome: !ended ? null : record.status === 'succeeded' ? 'succeeded' : (record.error?.code ?? record.status),
+      backendStatus,
     });
   }
-  if (record.finishedAt !== null)
-    entries.push({
-      type: 'finished',
-      at: isoTime(record.finishedAt)!,
-      status: record.status,
-      detail: record.error?.message ?? null,
-    });
-  return `{"items":[${entries.map((entry) => (typeof entry === 'string' ? entry : JSON.stringify(entry))).join(',')}],"next":null}`;
+  if (ended) {
+    const { status, finishedAt, error } = record;
+    add(finishedAt!, { type: 'finished', at: isoTime(finishedAt)!, status, detail: error?.message ?? null });
+  }
+  entries.sort((a, b) => a.at - b.at);
+  return `{"items":[${entries.map(({ json }) => json).join(',')}],"next":null}`;
 }
+
+const attemptEntry = (row: TimelineRow): TimelineEntry => ({
+  type: 'attempt',
+  at: isoTime(row.startedAt ?? row.at)!,
+  attempt: row.attempt,
+  endedAt: isoTime(row.at),
+  worker: row.worker,
+  outcome: row.outcome,
+  backendStatus: row.backendStatus,
+  detail: row.detail,
+  nextAt: isoTime(row.nextAt),
+});

@@ -31,6 +31,8 @@ export class Live implements Service {
   readonly #hints: boolean;
   readonly #pollMs: number;
   #count = 0;
+  /** Others that hold a request and must be let go at a stop. A set, because thousands of listeners on one signal are slow to remove. */
+  readonly #onStop = new Set<() => void>();
   #stop = new AbortController();
   #loop: Promise<void> | undefined;
 
@@ -110,8 +112,14 @@ export class Live implements Service {
   #tell(seq: number, news: News): void {
     const set = this.#waiters.get(seq);
     if (!set) return;
-    for (const waiter of set)
-      if (news.done || (!waiter.onlyDone && news.version > waiter.version)) waiter.wake(news);
+    for (const waiter of set) if (news.done || (!waiter.onlyDone && news.version > waiter.version)) waiter.wake(news);
+  }
+
+  /** Calls `letGo` at a stop, at once where that has begun, unless the function that this returns is called before. */
+  onStop(letGo: () => void): () => void {
+    if (this.#stop.signal.aborted) letGo();
+    else this.#onStop.add(letGo);
+    return () => void this.#onStop.delete(letGo);
   }
 
   start(): Promise<void> {
@@ -123,6 +131,7 @@ export class Live implements Service {
   /** Lets everyone go with what they would be told at their time limit. */
   async stop(): Promise<void> {
     this.#stop.abort();
+    for (const letGo of [...this.#onStop]) letGo();
     for (const set of this.#waiters.values()) for (const waiter of set) waiter.wake(undefined);
     await this.#loop;
   }

@@ -83,6 +83,23 @@ export function createWork({ engine, ids, live, clock, fireAndForget, log, metri
     };
   }
 
+  /** Requests of durability `none`: they are kept nowhere, so they go first. */
+  function takeKept({
+    namespace,
+    service,
+    max,
+    leaseMs,
+  }: Pick<WorkWanted, 'namespace' | 'service' | 'max'> & { leaseMs: number }): Work[] {
+    const kept: Work[] = [];
+    for (let bytes = 0; kept.length < max && bytes < mostBytes;) {
+      const item = fireAndForget.take(service.name, namespace);
+      if (!item) break;
+      bytes += item.body.length;
+      kept.push(forgettable(item, clock.now() + leaseMs));
+    }
+    return kept;
+  }
+
   return async function work({
     namespace,
     service,
@@ -93,20 +110,29 @@ export function createWork({ engine, ids, live, clock, fireAndForget, log, metri
     signal,
   }: WorkWanted): Promise<Work[]> {
     const now = clock.now();
-    const kept: Work[] = [];
-    for (
-      let item = fireAndForget.take(service.name);
-      item;
-      item = kept.length < max ? fireAndForget.take(service.name) : undefined
-    )
-      kept.push(forgettable(item, now + leaseMs));
+    const kept = takeKept({ namespace, service, max, leaseMs });
     if (kept.length > 0) return kept;
-    const limit = waitMs > 0 ? AbortSignal.any([signal, AbortSignal.timeout(waitMs)]) : signal;
-    const leases = await engine.lease(
-      { service: service.name, namespace, kind: 'pull', worker, max, maxBytes: mostBytes, leaseMs, wait: waitMs > 0 },
-      now,
-      limit,
-    );
+    const over = new AbortController();
+    const end = (): void => over.abort();
+    // A worker that waits is let go by its time limit, by the end of its connection, by a request that nobody keeps, and by the stop of the server.
+    const timer = waitMs > 0 ? setTimeout(end, waitMs) : undefined;
+    const unpark = waitMs > 0 ? fireAndForget.park(service.name, namespace, end) : undefined;
+    const unhear = live.onStop(end);
+    signal.addEventListener('abort', end, { once: true });
+    let leases: LeasedOperation[];
+    try {
+      leases = await engine.lease(
+        { service: service.name, namespace, kind: 'pull', worker, max, maxBytes: mostBytes, leaseMs, wait: waitMs > 0 },
+        now,
+        over.signal,
+      );
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', end);
+      unhear();
+      unpark?.();
+    }
+    if (leases.length === 0 && !signal.aborted) return takeKept({ namespace, service, max, leaseMs });
     metrics.leased += leases.length;
     if (log.info)
       for (const lease of leases)

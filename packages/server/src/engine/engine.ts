@@ -209,6 +209,8 @@ export interface OperationRecord extends OperationKey {
   expiresAt: number | null;
   error: OperationFailure | null;
   progress: (ProgressReport & { sequence: number }) | null;
+  /** Location of a 303: where the result of an operation that succeeded by reference is. */
+  reference: string | null;
 }
 
 export interface ResultRecord {

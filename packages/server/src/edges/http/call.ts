@@ -85,7 +85,7 @@ export function callHandler({ services, submit, fetch, pace, maxWaitMs }: CallDe
       startByMs: durationField(headers, 'Operation-Start-By'),
       priority: priority(headers),
       waitMs: level === 'none' ? 0 : hold.waitMs,
-      signal: exchange.signal,
+      ...(hold.waitMs > 0 ? { signal: exchange.signal } : {}),
     };
     const outcome = await submit({ ...request, body: await exchange.body(service.maxBodyBytes) });
     if (outcome.kind === 'forgotten')

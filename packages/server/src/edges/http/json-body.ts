@@ -6,19 +6,27 @@ import type { Exchange } from './exchange.ts';
 /** Envelopes are a few levels deep; more is an attack on whoever recurses. */
 const mostDepth = 64;
 const mostKeys = 10_000;
+/** A full settle envelope has some 50,000 values; millions of them would hold up everybody while they are parsed. */
+const mostValues = 200_000;
 /** Would reach the prototype of whatever object a careless reader copies them to. */
 const forbiddenKeys = new Set(['__proto__', 'constructor', 'prototype']);
 
 export interface JsonDocument {
   value: unknown;
-  /** Source text of every member named `verbatim`, in order of appearance. */
+  /** Source text of every member that was asked for, in order of appearance. */
   verbatim: string[];
+}
+
+/** A member whose value is opaque. The depth tells it from others of the same name: 1 is a member of the outermost object. */
+export interface Verbatim {
+  key: string;
+  depth: number;
 }
 
 /** The JSON body of a request; 415 for other media types, 413 beyond `limit`, 400 for what is not acceptable JSON. An absent body is `{}`. */
 export async function jsonBody(
   exchange: Exchange,
-  { limit, verbatim }: { limit: number; verbatim?: string },
+  { limit, verbatim }: { limit: number; verbatim?: Verbatim },
 ): Promise<JsonDocument> {
   const type = exchange.headers('content-type');
   const encoding = exchange.headers('content-encoding');
@@ -35,7 +43,7 @@ export async function jsonBody(
   return readJson(bytes.toString('utf8'), verbatim);
 }
 
-export function readJson(text: string, verbatim?: string): JsonDocument {
+export function readJson(text: string, verbatim?: Verbatim): JsonDocument {
   const found = scan(text, verbatim);
   try {
     return { value: JSON.parse(text), verbatim: found };
@@ -47,20 +55,21 @@ export function readJson(text: string, verbatim?: string): JsonDocument {
 const quote = 34;
 const backslash = 92;
 
-/** Walks the tokens once. Judges depth, number of keys, repeated and forbidden keys; leaves the grammar to JSON.parse. */
-function scan(text: string, verbatim: string | undefined): string[] {
+/** Walks the tokens once. Judges depth, number of keys and values, repeated and forbidden keys and broken characters; leaves the grammar to JSON.parse. */
+function scan(text: string, verbatim: Verbatim | undefined): string[] {
   const found: string[] = [];
   /** Keys of each open object; null for an array. */
   const open: (Set<string> | null)[] = [];
   let keys = 0;
+  let values = 0;
   let expectKey = false;
   for (let i = 0; i < text.length; i++) {
     const c = text.charCodeAt(i);
     if (c === quote) {
       const end = endOfString(text, i);
       const level = open.at(-1);
+      const key = stringAt(text, i, end);
       if (expectKey && level) {
-        const key = text.slice(i + 1, end).includes('\\') ? unescaped(text.slice(i, end + 1)) : text.slice(i + 1, end);
         if (++keys > mostKeys)
           throw new WaitlessError('payload-too-complex', `the body has more than ${mostKeys} keys`);
         if (forbiddenKeys.has(key))
@@ -72,10 +81,11 @@ function scan(text: string, verbatim: string | undefined): string[] {
           );
         level.add(key);
         expectKey = false;
-        if (key === verbatim) {
+        if (key === verbatim?.key && open.length === verbatim.depth) {
           const colon = text.indexOf(':', end);
           if (colon < 0) return found;
           const [from, to] = valueSpan(text, colon + 1);
+          if (text.charCodeAt(from) === quote) stringAt(text, from, to - 1);
           found.push(text.slice(from, to));
           i = to - 1;
           continue;
@@ -90,17 +100,27 @@ function scan(text: string, verbatim: string | undefined): string[] {
     } else if (c === 125 || c === 93) {
       open.pop();
       expectKey = false;
-    } else if (c === 44) expectKey = open.at(-1) instanceof Set;
+    } else if (c === 44) {
+      if (++values > mostValues)
+        throw new WaitlessError('payload-too-complex', `the body has more than ${mostValues} values`);
+      expectKey = open.at(-1) instanceof Set;
+    }
   }
   return found;
 }
 
-function unescaped(literal: string): string {
+/** What the string between two quotes stands for. Half of a surrogate pair has no UTF-8 and would be kept as another character. */
+function stringAt(text: string, start: number, end: number): string {
+  const inner = text.slice(start + 1, end);
+  if (!inner.includes('\\')) return inner;
+  let found: string;
   try {
-    return JSON.parse(literal) as string;
+    found = JSON.parse(text.slice(start, end + 1)) as string;
   } catch {
-    throw new WaitlessError('invalid-json', 'a key has a broken escape');
+    throw new WaitlessError('invalid-json', 'a string has a broken escape or control character');
   }
+  if (!found.isWellFormed()) throw new WaitlessError('invalid-json', 'a string has half of a surrogate pair');
+  return found;
 }
 
 /** Index of the closing quote, or the end of the text. */

@@ -35,7 +35,7 @@ export function leaseHandlers({ services, work, reply, maxWaitMs }: LeasesDepend
         'invalid-parameter',
         `service ${service.name} pushes to a backend; only a service with target pull hands out leases`,
       );
-    const { value, verbatim } = await jsonBody(exchange, { limit: envelopeBytes, verbatim: 'body' });
+    const { value, verbatim } = await jsonBody(exchange, { limit: envelopeBytes, verbatim: { key: 'body', depth: 4 } });
     const shape = new Shape(value, '', ['worker', 'max', 'waitSeconds', 'leaseSeconds', 'settle']);
     const worker = shape.text('worker', { most: 128, least: 1 }) ?? null;
     if (worker !== null && !isName(worker))
@@ -123,7 +123,7 @@ export function leaseHandlers({ services, work, reply, maxWaitMs }: LeasesDepend
   };
 
   const progress: Handler = async (exchange) => {
-    const { value, verbatim } = await jsonBody(exchange, { limit: controlBytes, verbatim: 'data' });
+    const { value, verbatim } = await jsonBody(exchange, { limit: controlBytes, verbatim: { key: 'data', depth: 1 } });
     const report = readProgress(value, verbatim);
     const outcome = await reply.extend(await held(exchange), { leaseMs: undefined, progress: report });
     return jsonAnswer(

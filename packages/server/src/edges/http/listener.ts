@@ -1,7 +1,7 @@
 // The HTTP edge's socket side: accepts requests, judges their raw form, finds the handler, writes the answer.
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { exposedHeaders, WaitlessError } from '@waitless/protocol';
+import { type ErrorCode, errorTable, exposedHeaders, WaitlessError } from '@waitless/protocol';
 import type { BodyBudget } from '../../core/body-budget.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Metrics } from '../../lib/metrics.ts';
@@ -10,7 +10,7 @@ import type { Auth, Caller } from '../auth.ts';
 import { baseOf, type BaseOptions } from './base-url.ts';
 import { type Answer, type Exchange, fieldLookup, type FieldLookup } from './exchange.ts';
 import { problemAnswer } from './problems.ts';
-import { checkHeaders, checkTarget } from './raw-checks.ts';
+import { checkHeaders, checkTarget, servedMethods } from './raw-checks.ts';
 import { RequestBodies } from './request-body.ts';
 import { respond } from './respond.ts';
 import type { Match } from './router.ts';
@@ -38,6 +38,8 @@ const headersTimeoutMs = 10_000;
 const requestTimeoutMs = 300_000;
 /** Longer than the keep-alive of clients and proxies (60 s is common), so that it is they who close and no request meets a closing socket. */
 const keepAliveMs = 75_000;
+/** Time for a refused client to read why and to close: at once would reset the connection under unread bytes, much later keeps its place for it. */
+const lingerMs = 2000;
 /** An unread body up to this is read to its end so that the connection stays usable; a larger one costs less to cut off. */
 const drainBytes = 65_536;
 
@@ -72,6 +74,9 @@ export class HttpListener implements Service {
       this.#refuse(request, response, new WaitlessError('expectation-failed')),
     );
     this.#server.on('clientError', onClientError);
+    this.#server.on('connect', (_, socket: Socket) =>
+      refuseRaw(socket, { status: 405, code: 'method-not-allowed', more: `Allow: ${servedMethods}\r\n` }),
+    );
   }
 
   /** The URL it listens on, known once it does. */
@@ -131,6 +136,7 @@ export class HttpListener implements Service {
     let base = '';
     let answer: Answer;
     try {
+      if (request.httpVersionMajor !== 1) throw new WaitlessError('bad-request', 'only HTTP/1.1 is spoken here');
       const target = checkTarget(method, request.url!);
       checkHeaders(request.rawHeaders);
       base = baseOf(request, baseOptions, this.#url);
@@ -190,10 +196,14 @@ export class HttpListener implements Service {
         exposedHeaders,
       );
     }
-    if (this.#stopping || mustClose(request, answer)) answer.headers.push('Connection', 'close');
+    const cutOff = mustClose(request, answer);
+    if (this.#stopping || cutOff) answer.headers.push('Connection', 'close');
     metrics.httpResponses.set(answer.status, (metrics.httpResponses.get(answer.status) ?? 0) + 1);
     try {
-      await respond(response, answer, { headOnly: method === 'HEAD' });
+      await respond(response, answer, {
+        headOnly: method === 'HEAD',
+        unread: cutOff && !request.complete ? request : undefined,
+      });
     } catch (error) {
       // The head is out already: cutting the connection is the only way left to say that the body is not whole.
       log.warn('http.broken-off', { requestId, error });
@@ -207,12 +217,10 @@ export class HttpListener implements Service {
   }
 
   #refuse(request: IncomingMessage, response: ServerResponse, error: WaitlessError): void {
-    const answer = problemAnswer(error, {
-      base: this.#url,
-      requestId: `${this.#options.requestIdPrefix}${(++this.#requests).toString(36)}`,
-    });
-    answer.headers.push('Connection', 'close');
-    void respond(response, answer, { headOnly: request.method === 'HEAD' });
+    const requestId = `${this.#options.requestIdPrefix}${(++this.#requests).toString(36)}`;
+    const answer = problemAnswer(error, { base: this.#url, requestId });
+    answer.headers.push('Request-Id', requestId, 'Connection', 'close');
+    void respond(response, answer, { headOnly: request.method === 'HEAD', unread: undefined });
   }
 }
 
@@ -312,31 +320,38 @@ class HttpExchange implements Exchange {
   }
 }
 
+/** What the parser calls its refusals; all else is 400. */
+const parserRefusals: Readonly<Record<string, { status: number; code: ErrorCode }>> = {
+  HPE_HEADER_OVERFLOW: { status: 431, code: 'too-many-headers' },
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: { status: 413, code: 'payload-too-large' },
+  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, code: 'request-timeout' },
+};
+
 /** What the parser refused before there was a request; the connection is closed in every case. */
 function onClientError(error: Error & { code?: string }, socket: Socket): void {
-  const line =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? '431 Request Header Fields Too Large'
-      : error.code === 'HPE_CHUNK_EXTENSIONS_OVERFLOW'
-        ? '413 Content Too Large'
-        : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-          ? '408 Request Timeout'
-          : '400 Bad Request';
-  if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy();
-  const code = line.startsWith('431')
-    ? 'too-many-headers'
-    : line.startsWith('413')
-      ? 'payload-too-large'
-      : line.startsWith('408')
-        ? 'request-timeout'
-        : 'bad-request';
-  const body = JSON.stringify({
-    type: `/problems/${code}`,
-    title: line.slice(4),
-    status: Number(line.slice(0, 3)),
-    code,
-  });
+  if (error.code === 'ECONNRESET') return void socket.destroy();
+  // Bytes after a refusal are refused with it.
+  if (!socket.writable) return;
+  // Whole requests before the broken one are answered first: a refusal in front of their answers would be taken for one of them.
+  // Node keeps the response whose turn it is in this property and has no public name for it.
+  const current = (socket as { _httpMessage?: ServerResponse | null })._httpMessage;
+  if (current?.req.complete) {
+    socket.pause();
+    current.once('close', () => onClientError(error, socket));
+  } else if (current?.headersSent) socket.destroy();
+  else refuseRaw(socket, parserRefusals[error.code ?? ''] ?? { status: 400, code: 'bad-request' });
+}
+
+/** A problem written without a request, as the last bytes of a connection. A client that does not close its side is cut off. */
+function refuseRaw(
+  socket: Socket,
+  { status, code, more = '' }: { status: number; code: ErrorCode; more?: string },
+): void {
+  const { title } = errorTable[code];
+  const body = JSON.stringify({ type: `/problems/${code}`, title, status, code });
   socket.end(
-    `HTTP/1.1 ${line}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n${more}Connection: close\r\n\r\n${body}`,
   );
+  const cut = setTimeout(() => socket.destroy(), lingerMs);
+  socket.once('close', () => clearTimeout(cut)).on('error', () => socket.destroy());
 }

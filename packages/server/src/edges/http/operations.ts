@@ -121,10 +121,7 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
 
   const timeline: Handler = async (exchange) => {
     const { record, rows, backendStatus } = await fetch.timeline(exchange.params['id']!, exchange.namespace);
-    return jsonAnswer(
-      200,
-      timelineJson(record, rows, { startedAt: record.attemptAt, worker: record.worker, backendStatus }),
-    );
+    return jsonAnswer(200, timelineJson(record, rows, { backendStatus }));
   };
 
   const cancel: Handler = async (exchange): Promise<Answer> => {

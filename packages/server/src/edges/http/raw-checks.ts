@@ -9,11 +9,13 @@ export interface Target {
   query: string;
 }
 
+export const servedMethods = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS';
+
 /** Splits an origin-form target; throws 400 for anything else and for paths with a second reading. */
 export function checkTarget(method: string, url: string): Target {
   if (method === 'TRACE' || method === 'CONNECT')
     throw new WaitlessError('method-not-allowed', `${method} is not served`, {
-      headers: { Allow: 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS' },
+      headers: { Allow: servedMethods },
     });
   if (!url.startsWith('/'))
     throw new WaitlessError('bad-request-target', 'the request target must be a path such as /v1/operations');
@@ -55,7 +57,11 @@ export function checkHeaders(rawHeaders: readonly string[]): void {
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]!.toLowerCase();
     if (name === 'host') hosts++;
-    else if (singletonHeaders.has(name)) {
+    else if (name === 'transfer-encoding') {
+      // A body in a coding nobody here takes off would be stored as if it were the body itself (RFC 9112 6.1).
+      if (rawHeaders[i + 1]!.trim().toLowerCase() !== 'chunked')
+        throw new WaitlessError('bad-request', 'no Transfer-Encoding but chunked is read');
+    } else if (singletonHeaders.has(name)) {
       if (seen?.includes(name)) throw new WaitlessError('duplicate-header', `${rawHeaders[i]} may stand once only`);
       (seen ??= []).push(name);
     }

@@ -1,6 +1,9 @@
 // Writes an answer to the socket, whole or streamed, never faster than it is read.
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Answer } from './exchange.ts';
+
+/** How long a refused body is read on and thrown away, so that its sender gets to read the refusal. */
+const lingerMs = 2000;
 
 /** A reader that takes nothing for this long is dropped: it holds a socket and a piece of a body. */
 const stalledReaderMs = 60_000;
@@ -8,7 +11,7 @@ const stalledReaderMs = 60_000;
 export async function respond(
   response: ServerResponse,
   answer: Answer,
-  { headOnly }: { headOnly: boolean },
+  { headOnly, unread }: { headOnly: boolean; unread: IncomingMessage | undefined },
 ): Promise<void> {
   const { status, headers, body } = answer;
   if (response.destroyed) return;
@@ -21,7 +24,12 @@ export async function respond(
   if (typeof body === 'string' || body instanceof Uint8Array) {
     headers.push('Content-Length', String(typeof body === 'string' ? Buffer.byteLength(body) : body.length));
     response.writeHead(status, headers);
-    response.end(headOnly ? undefined : body);
+    if (unread && !headOnly) {
+      // Closing a socket with unread bytes in it resets the connection, and the client would never see the answer.
+      response.write(body);
+      await drainedRequest(unread);
+    }
+    response.end(headOnly || unread ? undefined : body);
     return;
   }
   if (answer.bodyBytes !== undefined) headers.push('Content-Length', String(answer.bodyBytes));
@@ -32,6 +40,19 @@ export async function respond(
     }
   }
   response.end();
+}
+
+/** Reads the rest of a request and drops it, for a while. */
+function drainedRequest(request: IncomingMessage): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      clearTimeout(timer);
+      request.off('end', end).off('close', end).off('error', end);
+      resolve();
+    };
+    const timer = setTimeout(end, lingerMs);
+    request.on('end', end).on('close', end).on('error', end).resume();
+  });
 }
 
 /** False when the reader is gone or takes nothing. Waits on close too: a reader that leaves never drains. */

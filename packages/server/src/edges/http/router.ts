@@ -14,6 +14,12 @@ interface Store {
   handler: Handler;
 }
 
+/** Handlers read the path as it came, so its fixed words must stand there as they are: `/v1/%63all/…` is not `/v1/call/…`. */
+function sameWords(pattern: string, path: string): boolean {
+  const words = path.split('/');
+  return pattern.split('/').every((word, i) => word.startsWith('{') || word === words[i]);
+}
+
 const pattern = (path: string): string => path.replace(/\{[a-z]+…\}/, '*').replace(/\{([a-z]+)\}/g, ':$1');
 
 export function createRouter(handlers: Readonly<Record<RouteName, Handler>>): (method: string, path: string) => Match {
@@ -44,12 +50,15 @@ export function createRouter(handlers: Readonly<Record<RouteName, Handler>>): (m
   const everyMethod = [...new Set([...allowed.values()].flatMap((set) => [...set]))];
 
   return (method, path) => {
-    const found = router.find(method as HTTPMethod, path);
-    if (found) {
+    const find = (name: string): Match | undefined => {
+      const found = router.find(name as HTTPMethod, path);
+      if (!found) return undefined;
       const { route, handler } = found.store as Store;
-      return { route, handler, params: found.params };
-    }
-    const others = everyMethod.filter((other) => router.find(other as HTTPMethod, path) !== null);
+      return path.includes('%') && !sameWords(route.path, path) ? undefined : { route, handler, params: found.params };
+    };
+    const match = find(method);
+    if (match) return match;
+    const others = everyMethod.filter((other) => find(other));
     if (others.length === 0)
       throw new WaitlessError('not-found', 'there is nothing at this path; /openapi.json lists what there is');
     throw new WaitlessError(

@@ -26,7 +26,7 @@ import type {
 } from '../../engine/engine.ts';
 import type { Side } from './body-parts.ts';
 import { inlineBytes, partBytes } from './store.ts';
-import type { Notice, Opened, OtherCall } from './thread.ts';
+import type { Notice, Opened, OtherCall, StoreError } from './thread.ts';
 import {
   type AnswerMessage,
   callKinds,
@@ -54,18 +54,11 @@ interface Pending {
 }
 
 /** What the store's errors mean to a caller. */
-function toCallerError(error: { code?: string; message: string }): Error {
-  if (error instanceof WaitlessError) return error;
-  if (error.code === 'SQLITE_FULL')
-    return new WaitlessError('insufficient-storage', undefined, {
-      retryAfterSeconds: 5,
-      members: { accepted: false },
-      cause: error,
-    });
-  return new WaitlessError('storage-unavailable', `the store failed: ${error.message}`, {
-    retryAfterSeconds: 5,
-    cause: error,
-  });
+function toCallerError({ code, problem, message }: StoreError): WaitlessError {
+  if (problem) return new WaitlessError(code, message, { retryAfterSeconds: 5 });
+  if (code === 'SQLITE_FULL')
+    return new WaitlessError('insufficient-storage', undefined, { retryAfterSeconds: 5, members: { accepted: false } });
+  return new WaitlessError('storage-unavailable', `the store failed: ${message}`, { retryAfterSeconds: 5 });
 }
 
 export function sqliteEngine(options: SqliteOptions): Engine {
@@ -117,7 +110,7 @@ export function sqliteEngine(options: SqliteOptions): Engine {
       const waiting = pending.get(id);
       pending.delete(id);
       if (count < 0) {
-        waiting?.reject(toCallerError(reader.object<Error>()));
+        waiting?.reject(toCallerError(reader.object<StoreError>()));
         continue;
       }
       let value: unknown;
@@ -134,7 +127,7 @@ export function sqliteEngine(options: SqliteOptions): Engine {
     return seq > 0 ? { kind: 'new', seq } : reader.object<SubmitOutcome>();
   };
 
-  function onDeath(error: Error): void {
+  function onDeath(error: StoreError): void {
     if (dead) return;
     dead = toCallerError(error);
     for (const waiting of pending.values()) waiting.reject(dead);
@@ -166,7 +159,7 @@ export function sqliteEngine(options: SqliteOptions): Engine {
           },
         );
         worker.once('message', (opened: Opened) => {
-          if (!opened.opened) return reject(toCallerError(opened.error as Error));
+          if (!opened.opened) return reject(toCallerError(opened.error));
           thread = worker;
           at(opened.lastTimeMs);
           worker.on('message', (message: AnswerMessage | Notice) => {
@@ -177,8 +170,9 @@ export function sqliteEngine(options: SqliteOptions): Engine {
           resolve({ storeKey: opened.storeKey, lastTimeMs: opened.lastTimeMs, requeued: opened.requeued });
         });
         worker.on('error', (error) => {
-          reject(toCallerError(error as Error));
-          onDeath(error as Error);
+          const seen: StoreError = { code: '', problem: false, message: (error as Error).message };
+          reject(toCallerError(seen));
+          onDeath(seen);
         });
       }),
     async close() {

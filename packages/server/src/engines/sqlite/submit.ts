@@ -19,10 +19,15 @@ const keyHash = (key: string): number => Number.parseInt(hash('sha256', key, 'he
 
 export function submitStatements(store: Store, parts: BodyParts): (s: SubmissionRow) => SubmitOutcome {
   const { db, takers } = store;
-  const insertOperation = db.prepare(
-    `INSERT INTO operation (seq, queue, nonce, stage, version, attempt, lease_no, lease_kind, rank, wake_at, created_at, updated_at, deadline_at, retention_ms, keep_until,
-       run_at, start_by_at, started_at, attempt_at, lease_until, worker)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  // Two statements, since each bound value costs a tenth of a microsecond on the path of every submit.
+  const insertWaiting = db.prepare(
+    `INSERT INTO operation (seq, queue, nonce, stage, version, attempt, lease_no, rank, wake_at, created_at, updated_at, deadline_at, retention_ms, keep_until, run_at, start_by_at)
+     VALUES (?, ?, ?, ?, 1, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  );
+  const insertLeased = db.prepare(
+    `INSERT INTO operation (seq, queue, nonce, stage, version, attempt, lease_no, lease_kind, rank, wake_at, created_at, updated_at, deadline_at, retention_ms, keep_until, start_by_at,
+       started_at, attempt_at, lease_until, worker)
+     VALUES (?, ?, ?, 2, 2, 1, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   );
   const insertRequest = db.prepare(
     'INSERT INTO request (seq, correlation, labels, head, body_bytes, body) VALUES (?, ?, ?, ?, ?, ?)',
@@ -51,29 +56,43 @@ export function submitStatements(store: Store, parts: BodyParts): (s: Submission
     const startBy = s.startByAt ?? Number.POSITIVE_INFINITY;
     const wakeAt = Math.min(s.deadlineAt, leaseUntil ?? startBy, ready ? Number.POSITIVE_INFINITY : s.runAt);
     const at = taker ? stage.running : ready ? stage.ready : stage.waiting;
-    insertOperation.run(
-      seq,
-      s.queue,
-      s.nonce,
-      at,
-      taker ? 2 : 1,
-      taker ? 1 : 0,
-      taker ? 1 : 0,
-      taker ? taker.kind : null,
-      s.rank,
-      wakeAt,
-      s.createdAt,
-      now,
-      s.deadlineAt,
-      s.retentionMs,
-      s.idempotencyKey === null ? null : s.keyExpiresAt,
-      ready ? null : s.runAt,
-      s.startByAt,
-      taker ? now : null,
-      taker ? now : null,
-      leaseUntil,
-      taker ? taker.worker : null,
-    );
+    const keepUntil = s.idempotencyKey === null ? null : s.keyExpiresAt;
+    if (taker) {
+      insertLeased.run(
+        seq,
+        s.queue,
+        s.nonce,
+        taker.kind,
+        s.rank,
+        wakeAt,
+        s.createdAt,
+        now,
+        s.deadlineAt,
+        s.retentionMs,
+        keepUntil,
+        s.startByAt,
+        now,
+        now,
+        leaseUntil,
+        taker.worker,
+      );
+    } else {
+      insertWaiting.run(
+        seq,
+        s.queue,
+        s.nonce,
+        at,
+        s.rank,
+        wakeAt,
+        s.createdAt,
+        now,
+        s.deadlineAt,
+        s.retentionMs,
+        keepUntil,
+        ready ? null : s.runAt,
+        s.startByAt,
+      );
+    }
     const inline = s.body.length <= inlineBytes;
     insertRequest.run(seq, s.correlationId, s.labels, s.head, s.body.length, inline ? s.body : null);
     if (!inline) parts.write(seq, 'request', s.body);

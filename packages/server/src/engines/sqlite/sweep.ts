@@ -9,8 +9,8 @@ const dueRows = 500;
 const expiredRows = 200;
 const expiredMs = 3;
 /** Free pages before the file is made smaller: below, they are used again soon anyway. */
-const freePages = 16_384;
-const vacuumPages = 256;
+const freePages = 8192;
+const vacuumPages = 128;
 
 interface DueRow {
   seq: number;

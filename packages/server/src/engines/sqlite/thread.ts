@@ -3,6 +3,7 @@
 // Group commit without a timer: while one group is being synced the next one gathers in the port. A lone call is a group of one
 // and waits for nobody. A slow disk stalls this thread and never the event loop that talks HTTP.
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { WaitlessError } from '@waitless/protocol';
 import type { Extension, OperationFilter } from '../../engine/engine.ts';
 import { bodyParts, type Side } from './body-parts.ts';
 import { openDatabase } from './database.ts';
@@ -41,12 +42,25 @@ export type OtherCall =
 
 const writes = new Set<OtherCall['op']>(['queue', 'extend', 'cancel', 'purge', 'sweep', 'applyClock']);
 
+/** An error as it travels: structured clone keeps neither the code nor the class of an Error. */
+export interface StoreError {
+  /** Of SQLite, or of the problem table where `problem` is true. */
+  code: string;
+  problem: boolean;
+  message: string;
+}
+
+const toStoreError = (error: unknown): StoreError => {
+  const { code, message } = error as { code?: unknown; message: string };
+  return { code: typeof code === 'string' ? code : '', problem: error instanceof WaitlessError, message };
+};
+
 /** First message to the server's thread. */
 export type Opened =
   | { opened: true; storeKey: string; lastTimeMs: number; requeued: number }
-  | { opened: false; error: unknown };
+  | { opened: false; error: StoreError };
 /** Anything else it says unasked. */
-export type Notice = { notice: 'due' } | { notice: 'broken'; error: Error };
+export type Notice = { notice: 'due' } | { notice: 'broken'; error: StoreError };
 
 /** How often the store's last known time is written, at most: it decides how far the clock may lag after a restart. */
 const saveTimeMs = 10_000;
@@ -210,7 +224,6 @@ function run(): void {
   /** Everything the messages ask for, in one transaction. */
   function performAll(messages: readonly CallMessage[], out: Writer): void {
     for (const message of messages) {
-      store.nowMs = Math.max(store.nowMs, message.nowMs);
       const reader = new Reader(message);
       while (reader.more) perform(reader.number(), reader.number(), reader, out);
     }
@@ -221,6 +234,7 @@ function run(): void {
 
   function group(messages: readonly CallMessage[], writing: boolean): void {
     const out = new Writer();
+    for (const message of messages) store.nowMs = Math.max(store.nowMs, message.nowMs);
     if (!writing) {
       performAll(messages, out);
       store.takers.committed();
@@ -253,7 +267,8 @@ function run(): void {
 
   function fail(message: CallMessage, error: Error): void {
     const out = new Writer();
-    for (const { kind, call } of callsOf(message)) if (kind !== callKinds.unpark) out.cells.push(kind, call, -1, error);
+    for (const { kind, call } of callsOf(message))
+      if (kind !== callKinds.unpark) out.cells.push(kind, call, -1, toStoreError(error));
     post(out);
   }
 
@@ -310,7 +325,7 @@ function run(): void {
 
   function broken(messages: readonly CallMessage[], error: Error): void {
     for (const message of messages) fail(message, error);
-    port.postMessage({ notice: 'broken', error } satisfies Notice);
+    port.postMessage({ notice: 'broken', error: toStoreError(error) } satisfies Notice);
     port.removeAllListeners('message');
     port.on('message', (message: CallMessage) => fail(message, error));
   }
@@ -344,5 +359,5 @@ function run(): void {
 try {
   run();
 } catch (error) {
-  parentPort!.postMessage({ opened: false, error } satisfies Opened);
+  parentPort!.postMessage({ opened: false, error: toStoreError(error) } satisfies Opened);
 }

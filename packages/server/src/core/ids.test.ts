@@ -1,0 +1,41 @@
+// Ids and tokens: round trips, one spelling each, and nothing that can be guessed or bent.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Ids } from './ids.ts';
+
+const ids = new Ids({ shard: 0, storeKey: 'a'.repeat(64) });
+const key = { seq: 123_456_789, nonce: '0123456789abcdef0123456789abcdef' };
+
+test('an id leads back to its key and has one spelling', () => {
+  const id = ids.operationId(key);
+  assert.match(id, /^[0-9a-z]{35,45}$/);
+  assert.deepEqual(ids.operationKey(id), key);
+  for (const other of [
+    `${id}0`,
+    id.toUpperCase(),
+    ` ${id}`,
+    id.slice(0, 34),
+    `${id.slice(0, 34)}0${id.slice(34)}`,
+    '',
+    'x',
+    `${id.slice(0, 34)}zzzzzzzzzzz`,
+  ]) {
+    assert.notDeepEqual(ids.operationKey(other), key, other);
+  }
+});
+
+test('an id of another shard is not of this store', () => {
+  assert.equal(ids.operationKey(new Ids({ shard: 7, storeKey: 'a' }).operationId(key)), undefined);
+});
+
+test('a token leads back to its lease, and any change of it to nothing', () => {
+  const lease = { queue: 3, seq: 99, leaseNo: 2, attempt: 1 };
+  const token = ids.leaseToken(lease);
+  assert.deepEqual(ids.leaseName(token), lease);
+  for (let i = 0; i < token.length; i++) {
+    const changed = `${token.slice(0, i)}${token[i] === '1' ? '2' : '1'}${token.slice(i + 1)}`;
+    assert.equal(ids.leaseName(changed), undefined, changed);
+  }
+  assert.equal(ids.leaseName(`${token}A`), undefined);
+  assert.equal(new Ids({ shard: 0, storeKey: 'b'.repeat(64) }).leaseName(token), undefined);
+});
