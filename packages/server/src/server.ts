@@ -23,6 +23,7 @@ import { operateHandlers } from './edges/http/operate.ts';
 import { operationHandlers } from './edges/http/operations.ts';
 import { createRouter } from './edges/http/router.ts';
 import type { Engine } from './engine/engine.ts';
+import { observed } from './engine/observed.ts';
 import { sqliteEngine } from './engines/sqlite/engine.ts';
 import { type Clock, systemClock } from './lib/clock.ts';
 import { createLog, type Log } from './lib/log.ts';
@@ -63,7 +64,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
   const log = extras.log ?? createLog(config.logLevel);
   const random = extras.random ?? systemRandom();
   const metrics = newMetrics();
-  const engine = extras.engine ?? sqliteEngine({ folder: config.data });
+  const engine = observed(extras.engine ?? sqliteEngine({ folder: config.data }), metrics.engine);
   const opened = await engine.open(Date.now());
   try {
     return await startOn(opened);

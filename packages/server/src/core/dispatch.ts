@@ -51,6 +51,8 @@ export interface DispatchDependencies {
 
 /** A push lease outlives its attempt by this, so that the answer is recorded under it and not lost to the clock. */
 const leaseSlackMs = 60_000;
+/** The sweep ends an operation at its deadline and aborts its attempt; the attempt's own limit comes after, for a sweep that is held up. */
+const deadlineSlackMs = 1000;
 /** Bodies handed to one round of attempts. */
 const mostBytes = 16 * 1024 * 1024;
 /** After the store refused: long enough not to spin, short enough to be back within seconds. */
@@ -155,7 +157,7 @@ export class Dispatch implements Service {
         headers: this.#headers(service, lease, id),
         body: lease.body ?? engine.readBody(seq, 'request'),
         bodyBytes: lease.bodyBytes,
-        timeoutMs: Math.max(1, Math.min(service.attemptTimeoutMs, deadlineAt - startedAt)),
+        timeoutMs: Math.max(1, Math.min(service.attemptTimeoutMs, deadlineAt + deadlineSlackMs - startedAt)),
         signal: abort.signal,
       });
       const settled: Answer = stop.aborted && answer.kind === 'failure' ? { kind: 'released' } : answer;
@@ -163,7 +165,9 @@ export class Dispatch implements Service {
       budget.hold(received);
       try {
         // A cancelled operation has ended already; the store says so and nothing is recorded.
-        const [outcome] = await reply.settle([{ queue, seq, leaseNo, attempt, deadlineAt, answer: settled }]);
+        const [outcome] = await reply.settle([
+          { queue, seq, leaseNo, attempt, serviceName: service.name, deadlineAt, answer: settled },
+        ]);
         if (outcome?.kind === 'refused') throw outcome.error;
       } finally {
         budget.release(received);

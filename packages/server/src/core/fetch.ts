@@ -64,13 +64,9 @@ export class Fetch {
     const known = seenVersion ?? record.version;
     if (waitMs <= 0 || record.finishedAt !== null || record.version > known) return record;
     this.#d.live.ensureRoom();
-    const news = await this.#waitFrom(record, {
-      version: known,
-      onlyDone: false,
-      waitMs,
-      ...(signal ? { signal } : {}),
-    });
-    return news ? this.operation(id, namespace) : record;
+    await this.#waitFrom(record, { version: known, onlyDone: false, waitMs, ...(signal ? { signal } : {}) });
+    // Read again whatever ended the wait: the hint of a change may have been lost.
+    return this.operation(id, namespace);
   }
 
   /** Looks again after it has begun to wait: what happened in between woke nobody. */

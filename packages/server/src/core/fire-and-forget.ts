@@ -55,7 +55,7 @@ export class FireAndForget {
   take(service: string, namespace: string | null): Forgettable | undefined {
     const queues = this.#queues.get(service);
     const from = namespace ?? queues?.keys().next().value;
-    const queue = from === undefined ? undefined : queues!.get(from);
+    const queue = from === undefined ? undefined : queues?.get(from);
     const item = queue?.shift();
     if (!item) return undefined;
     queues!.delete(from!);

@@ -89,6 +89,12 @@ export function judge(answer: Answer, standing: Standing): Verdict {
   return { transition: { to: 'failed', error, result: response }, backendStatus };
 }
 
+const timedOut: Extract<Transition, { to: 'failed' }> = {
+  to: 'failed',
+  error: { code: 'timed-out', message: 'the total time allowed has passed' },
+  result: null,
+};
+
 /** Back to the queue, or the end when no attempt or no time is left. */
 function again(
   standing: Standing,
@@ -100,6 +106,8 @@ function again(
   }: { error: OperationFailure; retryAfterMs: number | undefined; result: ResultContent | null; attemptUsed: boolean },
 ): Transition {
   const { policy, attempt, nowMs } = standing;
+  // The end of the total time cuts the attempt too; which of the two clocks was read first must not decide what the operation ends as.
+  if (standing.deadlineAt !== undefined && nowMs >= standing.deadlineAt) return timedOut;
   const exhausted = (why: string): Transition => ({
     to: 'failed',
     error: { code: 'attempts-exhausted', message: `${why}; the last attempt: ${error.message}` },
@@ -119,8 +127,7 @@ export function judgeClock(
   reason: 'lease-expired' | 'timed-out' | 'not-started-in-time',
   standing: { attempt: number; policy: RetryPolicy; nowMs: number; push: boolean },
 ): Extract<Transition, { to: 'failed' | 'queued' }> {
-  if (reason === 'timed-out')
-    return { to: 'failed', error: { code: 'timed-out', message: 'the total time allowed has passed' }, result: null };
+  if (reason === 'timed-out') return timedOut;
   if (reason === 'not-started-in-time')
     return {
       to: 'failed',

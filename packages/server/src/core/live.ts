@@ -131,7 +131,7 @@ export class Live implements Service {
   /** Lets everyone go with what they would be told at their time limit. */
   async stop(): Promise<void> {
     this.#stop.abort();
-    for (const letGo of [...this.#onStop]) letGo();
+    for (const letGo of this.#onStop) letGo();
     for (const set of this.#waiters.values()) for (const waiter of set) waiter.wake(undefined);
     await this.#loop;
   }

@@ -7,12 +7,13 @@ import type { Log } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import type { Random } from '../lib/random.ts';
 import type { Ids, LeaseName } from './ids.ts';
-import { type Answer, judge, type Verdict } from './lifecycle.ts';
+import { type Answer, judge } from './lifecycle.ts';
 import type { Live } from './live.ts';
 import type { Pace } from './pace.ts';
 import type { Services } from './services.ts';
 
 export interface LeaseAnswer extends LeaseName {
+  serviceName: string;
   answer: Answer;
   deadlineAt?: number;
 }
@@ -52,14 +53,10 @@ export class Reply {
     if (answers.length === 0) return [];
     const { engine, clock, live, services, metrics, log, ids, pace } = this.#d;
     const now = clock.now();
-    const verdicts: Verdict[] = [];
-    const names: string[] = [];
-    for (const answer of answers) {
-      const at = await services.queue(answer.queue);
-      const service = at && services.get(at.service);
-      names.push(at?.service ?? '');
-      verdicts.push(judge(answer.answer, this.#standing(answer, service, now)));
-    }
+    // Nothing is awaited before the engine is called: a lease asked for in the same turn then comes after these answers, in their commit.
+    const verdicts = answers.map((answer) =>
+      judge(answer.answer, this.#standing(answer, services.get(answer.serviceName), now)),
+    );
     const outcomes = await engine.settle(
       verdicts.map((verdict, i) => ({
         seq: answers[i]!.seq,
@@ -70,12 +67,12 @@ export class Reply {
       now,
     );
     for (const [i, outcome] of outcomes.entries()) {
-      const { seq, queue, leaseNo, attempt } = answers[i]!;
+      const { seq, queue, leaseNo, attempt, serviceName } = answers[i]!;
       const { transition, backendStatus } = verdicts[i]!;
       if (outcome.kind === 'recorded') {
         metrics.settled[transition.to]++;
         const done = outcome.finishedAt !== null;
-        if (done) pace.finished(names[i]!, outcome.finishedAt! - outcome.createdAt);
+        if (done) pace.finished(serviceName, outcome.finishedAt! - outcome.createdAt);
         if (live.has(seq)) {
           const result = done && 'result' in transition && transition.result ? { result: transition.result } : {};
           live.wake(seq, { version: outcome.version, done, expiresAt: outcome.expiresAt, ...result });
@@ -84,7 +81,7 @@ export class Reply {
       if (log.info)
         log.info('operation.settled', {
           lease: ids.leaseToken({ queue, seq, leaseNo, attempt }).slice(0, 12),
-          service: names[i],
+          service: serviceName,
           outcome: outcome.kind,
           to: transition.to,
           attempt,

@@ -126,13 +126,14 @@ export function createWork({ engine, ids, live, clock, fireAndForget, log, metri
         now,
         over.signal,
       );
+      // Taken before the place in line is given up: whoever leaves work behind there wakes the next.
+      if (leases.length === 0 && !signal.aborted) return takeKept({ namespace, service, max, leaseMs });
     } finally {
       clearTimeout(timer);
       signal.removeEventListener('abort', end);
       unhear();
       unpark?.();
     }
-    if (leases.length === 0 && !signal.aborted) return takeKept({ namespace, service, max, leaseMs });
     metrics.leased += leases.length;
     if (log.info)
       for (const lease of leases)

@@ -7,6 +7,7 @@
 // - A transition and its consequences (result, timeline row, counters) are written together or not at all.
 // - Time comes from the caller. The engine never reads a clock to decide anything.
 // - `onSignal` is a hint that may be lost or repeated: every listener re-reads, every loop also polls slowly.
+// - Calls of one process take effect in the order they were made; a settle and the lease asked for right after it may share a commit.
 // - Hot calls take batches; calls that arrive together share one commit. One refused item fails alone.
 import type { Durability, OperationStatus } from '@waitless/protocol';
 

@@ -50,6 +50,28 @@ export function metricsRegistry(
   counter('waitless_operations_removed_total', 'Ended operations removed after their retention.', [], () => [
     [{}, metrics.swept],
   ]);
+  const perCall =
+    (pick: (times: { calls: number; failures: number; seconds: number }) => number) =>
+    (): [Record<string, string>, number][] =>
+      [...metrics.engine].map(([call, times]) => [{ call }, pick(times)]);
+  counter(
+    'waitless_engine_calls_total',
+    'Calls of the store, by kind.',
+    ['call'],
+    perCall((times) => times.calls),
+  );
+  counter(
+    'waitless_engine_failures_total',
+    'Calls of the store that failed, by kind.',
+    ['call'],
+    perCall((times) => times.failures),
+  );
+  counter(
+    'waitless_engine_wait_seconds_total',
+    'Time callers waited for the store, by kind.',
+    ['call'],
+    perCall((times) => times.seconds),
+  );
   let now: Gauges | undefined;
   const gauge = (
     name: string,

@@ -1,6 +1,10 @@
 // Counters as plain numbers, so that counting costs nothing on the hot path; /metrics turns them into text when it is read.
 
+/** By name of the call. Seconds are those its callers waited, group commit included. */
+export type EngineCallTimes = Map<string, { calls: number; failures: number; seconds: number }>;
+
 export interface Metrics {
+  engine: EngineCallTimes;
   accepted: { stored: number; memory: number; none: number };
   replayed: number;
   leased: number;
@@ -12,6 +16,7 @@ export interface Metrics {
 }
 
 export const newMetrics = (): Metrics => ({
+  engine: new Map(),
   accepted: { stored: 0, memory: 0, none: 0 },
   replayed: 0,
   leased: 0,

@@ -143,10 +143,16 @@ function valueSpan(text: string, at: number): [number, number] {
     if (c === quote) i = endOfString(text, i);
     else if (c === 123 || c === 91) depth++;
     else if (c === 125 || c === 93) {
-      if (depth === 0) return [from, i];
+      if (depth === 0) return [from, endOfWord(text, from, i)];
       depth--;
-    } else if (c === 44 && depth === 0) return [from, i];
+    } else if (c === 44 && depth === 0) return [from, endOfWord(text, from, i)];
     if (depth === 0 && (c === quote || c === 125 || c === 93)) return [from, Math.min(i + 1, text.length)];
   }
   return [from, text.length];
+}
+
+/** Numbers, true, false and null end before the white space that follows them. */
+function endOfWord(text: string, from: number, to: number): number {
+  while (to > from && /\s/.test(text[to - 1]!)) to--;
+  return to;
 }

@@ -3,7 +3,7 @@ import { hash } from 'node:crypto';
 import { isName, WaitlessError } from '@waitless/protocol';
 import type { Answer as AttemptAnswer } from '../../core/lifecycle.ts';
 import { progressJson } from '../../core/document.ts';
-import { type Reply, settleError } from '../../core/reply.ts';
+import { type LeaseAnswer, type Reply, settleError } from '../../core/reply.ts';
 import type { Services } from '../../core/services.ts';
 import type { Work, WorkVerb } from '../../core/work.ts';
 import type { ProgressReport, ResultContent, SettleOutcome } from '../../engine/engine.ts';
@@ -52,19 +52,41 @@ export function leaseHandlers({ services, work, reply, maxWaitMs }: LeasesDepend
     const leaseSeconds = shape.number('leaseSeconds', { above: 0, most: longestLeaseSeconds });
     // Every item is read before any is recorded: a malformed envelope leaves nothing behind.
     const items = (shape.list('settle', mostLeases) ?? []).map(settleReader(verbatim));
-    const settled = await settleAll(exchange, items, reply);
-    const taken = await work({
+    const answers = await prepare(exchange, items, reply);
+    // Both are asked in one turn, the answers first: they are recorded before the next work is handed out, in one commit where there is some.
+    const unsettled = new AbortController();
+    const settling = record(answers, reply).catch((error: unknown) => {
+      unsettled.abort();
+      throw error;
+    });
+    const signal = items.length > 0 ? AbortSignal.any([exchange.signal, unsettled.signal]) : exchange.signal;
+    const taking = work({
       namespace: exchange.namespace,
       service,
       worker,
       max,
       leaseMs: leaseSeconds === undefined ? undefined : Math.ceil(leaseSeconds * 1000),
       waitMs,
-      signal: exchange.signal,
+      signal,
     });
-    const leases = await Promise.all(taken.map((item) => leaseJson(item, service.name)));
-    return jsonAnswer(200, `{"settled":${JSON.stringify(settled)},"leases":[${leases.join(',')}]}`);
+    const [settled, taken] = await Promise.allSettled([settling, taking]);
+    if (taken.status === 'fulfilled' && (settled.status === 'rejected' || exchange.signal.aborted))
+      await giveBack(taken.value);
+    if (settled.status === 'rejected') throw settled.reason;
+    if (taken.status === 'rejected') throw taken.reason;
+    const leases = await Promise.all(taken.value.map((item) => leaseJson(item, service.name)));
+    return jsonAnswer(200, `{"settled":${JSON.stringify(settled.value)},"leases":[${leases.join(',')}]}`);
   };
+
+  /** Work that nobody will get: whoever asked is gone. It is ready for the next at once, not after its lease. */
+  async function giveBack(taken: readonly Work[]): Promise<void> {
+    const released: LeaseAnswer[] = [];
+    for (const { token } of taken) {
+      const lease = await reply.leaseOf(token, undefined);
+      if (lease) released.push({ ...lease, serviceName: lease.at.service, answer: { kind: 'released' } });
+    }
+    await reply.settle(released);
+  }
 
   /** The lease of a token in the URL; the token is the credential, a key that comes along must be of the same namespace. */
   async function held(exchange: Exchange) {
@@ -77,8 +99,8 @@ export function leaseHandlers({ services, work, reply, maxWaitMs }: LeasesDepend
   }
 
   async function settleOne(exchange: Exchange, answer: AttemptAnswer): Promise<SettleOutcome> {
-    const { at: _, ...name } = await held(exchange);
-    const [outcome] = await reply.settle([{ ...name, answer }]);
+    const { at, ...name } = await held(exchange);
+    const [outcome] = await reply.settle([{ ...name, serviceName: at.service, answer }]);
     const error = settleError(outcome!);
     if (error) throw error;
     return outcome!;
@@ -260,26 +282,32 @@ function readProgress(value: unknown, verbatim: string[]): ProgressReport {
   };
 }
 
+interface Prepared {
+  token: string;
+  /** Undefined where the token names no lease of this namespace. */
+  answer: LeaseAnswer | undefined;
+}
+
+function prepare(exchange: Exchange, items: readonly SettleItem[], reply: Reply): Promise<Prepared[]> {
+  return Promise.all(
+    items.map(async ({ token, answer }) => {
+      const lease = await reply.leaseOf(token, exchange.namespace);
+      return { token, answer: lease && { ...lease, serviceName: lease.at.service, answer } };
+    }),
+  );
+}
+
 /** All answers in one commit; each token that names no lease of this namespace is refused alone. */
-async function settleAll(
-  exchange: Exchange,
-  items: readonly SettleItem[],
+async function record(
+  prepared: readonly Prepared[],
   reply: Reply,
 ): Promise<{ status: number; code?: string; detail?: string }[]> {
-  if (items.length === 0) return [];
-  const leases = await Promise.all(items.map((item) => reply.leaseOf(item.token, exchange.namespace)));
-  const known = items.flatMap((item, i) => {
-    const { at: _, ...name } = leases[i] ?? { at: undefined };
-    return 'seq' in name ? [{ ...name, answer: item.answer }] : [];
-  });
-  const outcomes = await reply.settle(known);
+  const outcomes = await reply.settle(prepared.flatMap(({ answer }) => answer ?? []));
   let next = 0;
-  return items.map((item, i) => {
+  return prepared.map(({ token, answer }) => {
     // The token of a request that nobody keeps answers to nothing, and that is right.
-    if (item.token === 'none') return { status: 200 };
-    const error = leases[i]
-      ? settleError(outcomes[next++]!)
-      : new WaitlessError('not-found', 'no lease has this token');
+    if (token === 'none') return { status: 200 };
+    const error = answer ? settleError(outcomes[next++]!) : new WaitlessError('not-found', 'no lease has this token');
     if (!error) return { status: 200 };
     return error instanceof WaitlessError
       ? { status: error.status, code: error.code, detail: error.message }

@@ -298,7 +298,11 @@ class HttpExchange implements Exchange {
   get signal(): AbortSignal {
     if (!this.#signal) {
       const gone = new AbortController();
-      this.#parts.response.once('close', () => gone.abort());
+      const { response } = this.#parts;
+      // Every response closes; only one that was not finished means that nobody waits any more.
+      response.once('close', () => {
+        if (!response.writableFinished) gone.abort();
+      });
       this.#signal = gone.signal;
     }
     return this.#signal;
@@ -338,20 +342,26 @@ function onClientError(error: Error & { code?: string }, socket: Socket): void {
   if (current?.req.complete) {
     socket.pause();
     current.once('close', () => onClientError(error, socket));
-  } else if (current?.headersSent) socket.destroy();
+  } else if (current?.headersSent) endSocket(socket);
   else refuseRaw(socket, parserRefusals[error.code ?? ''] ?? { status: 400, code: 'bad-request' });
 }
 
-/** A problem written without a request, as the last bytes of a connection. A client that does not close its side is cut off. */
+/** A problem written without a request, as the last bytes of a connection. */
 function refuseRaw(
   socket: Socket,
   { status, code, more = '' }: { status: number; code: ErrorCode; more?: string },
 ): void {
   const { title } = errorTable[code];
   const body = JSON.stringify({ type: `/problems/${code}`, title, status, code });
-  socket.end(
+  endSocket(
+    socket,
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n${more}Connection: close\r\n\r\n${body}`,
   );
+}
+
+/** Sends what is still to be sent; a client that does not close its side then is cut off. */
+function endSocket(socket: Socket, lastBytes = ''): void {
+  socket.end(lastBytes);
   const cut = setTimeout(() => socket.destroy(), lingerMs);
   socket.once('close', () => clearTimeout(cut)).on('error', () => socket.destroy());
 }

@@ -124,7 +124,11 @@ export function sqliteEngine(options: SqliteOptions): Engine {
 
   const readSubmitOutcome = (reader: Reader): SubmitOutcome => {
     const seq = reader.number();
-    return seq > 0 ? { kind: 'new', seq } : reader.object<SubmitOutcome>();
+    if (seq > 0) return { kind: 'new', seq };
+    const outcome = reader.object<SubmitOutcome | { kind: 'refused'; error: StoreError }>();
+    return outcome.kind === 'refused'
+      ? { kind: 'refused', error: toCallerError(outcome.error as StoreError) }
+      : outcome;
   };
 
   function onDeath(error: StoreError): void {

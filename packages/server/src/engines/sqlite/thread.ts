@@ -5,6 +5,7 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { WaitlessError } from '@waitless/protocol';
 import type { Extension, OperationFilter } from '../../engine/engine.ts';
+import { Ballast } from './ballast.ts';
 import { bodyParts, type Side } from './body-parts.ts';
 import { openDatabase } from './database.ts';
 import { leaseStatements } from './lease.ts';
@@ -62,6 +63,14 @@ export type Opened =
 /** Anything else it says unasked. */
 export type Notice = { notice: 'due' } | { notice: 'broken'; error: StoreError };
 
+/** Ends up as 507: refused before anything is written, while answers of running work still find room. */
+const diskFull = {
+  kind: 'refused',
+  error: { code: 'SQLITE_FULL', problem: false, message: 'the disk is full' },
+} as const;
+/** Stores of tests and of one-off commands live shorter than this and never pay for a ballast. */
+const ballastDelayMs = 2000;
+
 /** How often the store's last known time is written, at most: it decides how far the clock may lag after a restart. */
 const saveTimeMs = 10_000;
 
@@ -80,12 +89,14 @@ function run(): void {
   const reads = readStatements(store);
   const cancel = cancelStatements(store, reads);
   const sweeps = sweepStatements(store, madeReady);
+  const ballast = new Ballast(folder);
   const begin = db.prepare('BEGIN IMMEDIATE');
   const commit = db.prepare('COMMIT');
   const rollback = db.prepare('ROLLBACK');
   let timer: NodeJS.Timeout | undefined;
   let timerFor = Number.POSITIVE_INFINITY;
   let savedAt = 0;
+  const ballastTimer = setTimeout(() => ballast.fill(), ballastDelayMs);
   let vacuumDue = false;
 
   begin.run();
@@ -138,6 +149,7 @@ function run(): void {
       case 'sweep': {
         const outcome = sweeps.sweep(call);
         vacuumDue = outcome.removed === 0;
+        if (ballast.full) ballast.fill();
         return outcome;
       }
       case 'applyClock':
@@ -181,7 +193,7 @@ function run(): void {
       const to = rows.every((row) => row.memory === 1) ? early : out;
       to.cells.push(kind, call, count);
       for (const row of rows) {
-        const outcome = submit(row);
+        const outcome = ballast.full ? diskFull : submit(row);
         if (outcome.kind === 'new') to.cells.push(outcome.seq);
         else to.cells.push(0, outcome);
       }
@@ -300,6 +312,7 @@ function run(): void {
       group(messages, writing);
     } catch (error) {
       if (isFatal(error)) return broken(messages, error as Error);
+      if ((error as { code?: string }).code === 'SQLITE_FULL') ballast.drop();
       // One call spoiled the group (or the disk is full): each on its own, so that only the guilty one fails.
       for (const single of messages.flatMap((m) => [...callsOf(m)])) {
         try {
@@ -312,6 +325,7 @@ function run(): void {
     }
     if (closing) {
       clearTimeout(timer);
+      clearTimeout(ballastTimer);
       db.close();
       port.close();
       return;
