@@ -20,6 +20,7 @@ import {
   waiting,
   type Waiting,
 } from './fields.ts';
+import { namedService } from './named-service.ts';
 import { inMemory, replayAnswer } from './results.ts';
 
 export interface CallDependencies {
@@ -36,7 +37,8 @@ export function callHandler({ services, submit, fetch, pace, maxWaitMs }: CallDe
   return async (exchange) => {
     const { headers } = exchange;
     const slash = exchange.path.indexOf('/', prefixLength);
-    const service = services.require(
+    const service = namedService(
+      services,
       slash < 0 ? exchange.path.slice(prefixLength) : exchange.path.slice(prefixLength, slash),
     );
     refuseUnbuilt(headers);

@@ -11,6 +11,7 @@ import { isoTime } from '../../lib/clock.ts';
 import type { Exchange, Handler } from './exchange.ts';
 import { jsonAnswer } from './exchange.ts';
 import { jsonBody } from './json-body.ts';
+import { namedService } from './named-service.ts';
 import { bodyMember } from './results.ts';
 import { fieldError, Shape } from './shape.ts';
 
@@ -29,7 +30,7 @@ const mostProgressDataBytes = 16 * 1024;
 
 export function leaseHandlers({ services, work, reply, maxWaitMs }: LeasesDependencies) {
   const lease: Handler = async (exchange) => {
-    const service = services.require(exchange.params['service']!);
+    const service = namedService(services, exchange.params['service']!);
     if (service.target.kind !== 'pull')
       throw new WaitlessError(
         'invalid-parameter',

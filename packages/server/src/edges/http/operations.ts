@@ -35,7 +35,7 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
     record.finishedAt === null ? ['Retry-After', String(fetch.retryAfterSeconds(record))] : [];
 
   const status: Handler = async (exchange) => {
-    refuseUnbuiltQuery(exchange, ['on-complete', 'include']);
+    refuseUnbuiltQuery(exchange, ['on-complete', 'include', 'token']);
     const { waitMs, applied } = wait(exchange);
     const match = exchange.headers('if-none-match');
     const seen = /^\s*(?:W\/)?"(\d{1,15})"\s*$/.exec(match ?? '');
@@ -51,6 +51,7 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
   };
 
   const result: Handler = async (exchange) => {
+    refuseUnbuiltQuery(exchange, ['token']);
     const query = parseQuery(exchange.query);
     const envelope = query.get('envelope');
     if (envelope !== undefined && envelope !== 'json')
@@ -72,15 +73,21 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
   };
 
   const list: Handler = async (exchange) => {
-    refuseUnbuiltQuery(exchange, ['key']);
+    refuseUnbuiltQuery(exchange, ['key', 'token']);
     const query = parseQuery(exchange.query);
     const labels: Record<string, string> = {};
     for (const name of query.names()) {
-      if (name.startsWith('label.')) labels[name.slice(6)] = query.get(name)!;
-      else if (
+      if (name.startsWith('label.')) {
+        const label = name.slice(6);
+        if (!isName(label)) throw new WaitlessError('invalid-name', `${JSON.stringify(name.slice(0, 64))} names no label`);
+        labels[label] = query.get(name)!;
+      } else if (
         !['service', 'status', 'correlationId', 'createdAfter', 'createdBefore', 'limit', 'cursor'].includes(name)
       )
-        throw new WaitlessError('invalid-parameter', `${JSON.stringify(name)} is no filter of this list`);
+        throw new WaitlessError(
+          'invalid-parameter',
+          `${JSON.stringify(name.slice(0, 64))} is no filter of this list`,
+        );
     }
     const correlationId = query.get('correlationId');
     const service = query.get('service');
@@ -120,6 +127,7 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
   };
 
   const timeline: Handler = async (exchange) => {
+    refuseUnbuiltQuery(exchange, ['token']);
     const { record, rows, backendStatus } = await fetch.timeline(exchange.params['id']!, exchange.namespace);
     return jsonAnswer(200, timelineJson(record, rows, { backendStatus }));
   };

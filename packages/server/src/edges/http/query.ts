@@ -9,7 +9,12 @@ export interface Query {
 export function parseQuery(text: string): Query {
   const found = new Map<string, string>();
   if (text !== '') {
+    if (/%(?![0-9A-Fa-f]{2})/.test(text))
+      throw new WaitlessError('invalid-parameter', 'the query has a percent sign that encodes nothing');
     for (const [name, value] of new URLSearchParams(text)) {
+      // What was no UTF-8 has become this character, and would look for something else than was asked.
+      if (name.includes('\ufffd') || value.includes('\ufffd'))
+        throw new WaitlessError('invalid-parameter', 'the query is not UTF-8');
       if (found.has(name))
         throw new WaitlessError('invalid-parameter', `${JSON.stringify(name.slice(0, 64))} stands twice in the query`);
       found.set(name, value);

@@ -14,17 +14,26 @@ interface Store {
   handler: Handler;
 }
 
-/** Handlers read the path as it came, so its fixed words must stand there as they are: `/v1/%63all/…` is not `/v1/call/…`. */
-function sameWords(pattern: string, path: string): boolean {
+/**
+ * The parameters of a path with percent-encoding, which the router has decoded and handlers read as it came.
+ * Its fixed words must stand there as they are: `/v1/%63all/…` is not `/v1/call/…`, and gives undefined.
+ */
+function rawParams(pattern: string, path: string): Match['params'] | undefined {
   const words = path.split('/');
-  return pattern.split('/').every((word, i) => word.startsWith('{') || word === words[i]);
+  const params: Record<string, string> = {};
+  for (const [i, word] of pattern.split('/').entries()) {
+    const name = /^\{([a-z]+)\}$/.exec(word)?.[1];
+    if (name !== undefined) params[name] = words[i]!;
+    else if (!word.startsWith('{') && word !== words[i]) return undefined;
+  }
+  return params;
 }
 
 const pattern = (path: string): string => path.replace(/\{[a-z]+…\}/, '*').replace(/\{([a-z]+)\}/g, ':$1');
 
 export function createRouter(handlers: Readonly<Record<RouteName, Handler>>): (method: string, path: string) => Match {
-  // Ids and tokens are under 100 characters, names under 128; a key in a path may be 512 bytes, percent-encoded.
-  const router = findMyWay({ caseSensitive: true, ignoreTrailingSlash: false, maxParamLength: 2048 });
+  // As long as a request line can be: what is too long for a name is for its handler to say, with a better word than 404.
+  const router = findMyWay({ caseSensitive: true, ignoreTrailingSlash: false, maxParamLength: 16_384 });
   const unused = (): void => {};
   const allowed = new Map<string, Set<string>>();
   const add = (methods: readonly string[], path: string, store: Store): void => {
@@ -54,7 +63,8 @@ export function createRouter(handlers: Readonly<Record<RouteName, Handler>>): (m
       const found = router.find(name as HTTPMethod, path);
       if (!found) return undefined;
       const { route, handler } = found.store as Store;
-      return path.includes('%') && !sameWords(route.path, path) ? undefined : { route, handler, params: found.params };
+      const params = path.includes('%') ? rawParams(route.path, path) : found.params;
+      return params && { route, handler, params };
     };
     const match = find(method);
     if (match) return match;

@@ -9,14 +9,6 @@ import { submitCases } from './submit-cases.ts';
 import { sweepCases } from './sweep-cases.ts';
 import { type EngineUnderTest, type Fixture, fixture } from './fixture.ts';
 
-export interface Case {
-  /** The promise, as a sentence. */
-  name: string;
-  /** Runs only for engines that survive the process. */
-  durableOnly?: true;
-  run(f: Fixture): Promise<void>;
-}
-
 export type TestFunction = (name: string, run: () => Promise<void>) => unknown;
 
 export function conformance(under: EngineUnderTest, { test, durable }: { test: TestFunction; durable: boolean }): void {

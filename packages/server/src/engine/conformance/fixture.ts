@@ -119,3 +119,11 @@ export async function fixture(under: EngineUnderTest): Promise<Fixture> {
   };
   return made;
 }
+
+export interface Case {
+  /** The promise, as a sentence. */
+  name: string;
+  /** Runs only for engines that survive the process. */
+  durableOnly?: true;
+  run(f: Fixture): Promise<void>;
+}

@@ -1,8 +1,7 @@
 // Idempotency keys: one key, one operation, whoever asks first and however often.
 import assert from 'node:assert/strict';
 import type { Idempotency, Submission } from '../engine.ts';
-import type { Case } from './conformance.ts';
-import type { Fixture } from './fixture.ts';
+import type { Case, Fixture } from './fixture.ts';
 
 const key = (f: Fixture, more: Partial<Idempotency> = {}): Idempotency => ({
   key: 'k',

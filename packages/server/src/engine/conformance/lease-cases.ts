@@ -1,6 +1,6 @@
 // Leases: one holder at a time, oldest first, fair among namespaces and among those who wait.
 import assert from 'node:assert/strict';
-import type { Case } from './conformance.ts';
+import type { Case } from './fixture.ts';
 
 export const leaseCases: Case[] = [
   {

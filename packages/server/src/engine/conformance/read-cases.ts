@@ -1,8 +1,7 @@
 // Lists: newest first, filtered, in pages that neither miss nor repeat.
 import assert from 'node:assert/strict';
 import type { OperationFilter } from '../engine.ts';
-import type { Case } from './conformance.ts';
-import type { Fixture } from './fixture.ts';
+import type { Case, Fixture } from './fixture.ts';
 
 const list = async (f: Fixture, more: Partial<OperationFilter> = {}): Promise<number[]> =>
   (await f.engine.operations({ namespace: 'default', limit: 100, ...more })).items.map((r) => r.seq);

@@ -1,7 +1,6 @@
 // A restart: everything accepted is there, leases of workers live on, attempts of the old process are made again.
 import assert from 'node:assert/strict';
-import type { Case } from './conformance.ts';
-import { result } from './fixture.ts';
+import { type Case, result } from './fixture.ts';
 
 export const restartCases: Case[] = [
   {

@@ -1,7 +1,6 @@
 // Settle, extend, cancel: the first answer of the current lease wins, for good.
 import assert from 'node:assert/strict';
-import type { Case } from './conformance.ts';
-import { result } from './fixture.ts';
+import { type Case, result } from './fixture.ts';
 
 const done = (text: string) => ({ to: 'succeeded' as const, result: result(text) });
 const retry = (runAt: number, attemptUsed = true) => ({

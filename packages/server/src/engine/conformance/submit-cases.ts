@@ -1,6 +1,6 @@
 // Submit: what is accepted is there, whole, and one bad item fails alone.
 import assert from 'node:assert/strict';
-import type { Case } from './conformance.ts';
+import type { Case } from './fixture.ts';
 
 export const submitCases: Case[] = [
   {

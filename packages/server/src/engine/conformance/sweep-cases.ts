@@ -1,7 +1,6 @@
 // Sweep: the clock's share. It reports what ran out, records what the core decides about it, and forgets what has expired.
 import assert from 'node:assert/strict';
-import type { Case } from './conformance.ts';
-import { result } from './fixture.ts';
+import { type Case, result } from './fixture.ts';
 
 const all = { removeExpired: true };
 const timedOut = { to: 'failed' as const, error: { code: 'timed-out', message: 'm' }, result: null };
