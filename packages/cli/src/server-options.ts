@@ -25,6 +25,6 @@ export function addServerOptions(command: Command, table: OptionTable, without: 
       .join(', ')}.
 Every option is also an environment variable (${example.env} for ${example.flag}) and, but for targets, a field of the config file.
 Flags win over the environment, the environment over the file, the file over defaults.
-Exit codes: 0 stopped by a signal, 78 bad configuration, 1 failure.`,
+Exit codes: 0 stopped by a signal, 2 wrong usage, 78 bad configuration, 1 failure.`,
   );
 }

@@ -151,6 +151,11 @@ export const errorTable = {
     'Every attempt failed',
     'The backend never gave an answer that could be kept; the timeline shows each attempt.',
   ),
+  'failed-by-worker': entry(
+    502,
+    'The worker said that it cannot be done',
+    "The detail has the worker's own code and words; errorCode has the code alone.",
+  ),
   'bad-backend-response': entry(
     502,
     "The backend's answer cannot be replayed",

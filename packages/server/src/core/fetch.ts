@@ -113,7 +113,7 @@ export class Fetch {
     const known = code in errorTable ? (code as ErrorCode) : undefined;
     // A worker's own failure code is no code of ours: 502, with its words in the detail.
     if (!known)
-      throw new WaitlessError('attempts-exhausted', `${code}: ${record.error!.message}`, {
+      throw new WaitlessError('failed-by-worker', `${code}: ${record.error!.message}`, {
         members: { errorCode: code },
       });
     throw new WaitlessError(known, record.error!.message);

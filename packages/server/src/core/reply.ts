@@ -51,7 +51,7 @@ export class Reply {
   /** Records the answers in one commit; each has its own outcome. */
   async settle(answers: readonly LeaseAnswer[]): Promise<SettleOutcome[]> {
     if (answers.length === 0) return [];
-    const { engine, clock, live, services, metrics, log, ids, pace } = this.#d;
+    const { engine, clock, live, services, metrics, log, pace } = this.#d;
     const now = clock.now();
     // Nothing is awaited before the engine is called: a lease asked for in the same turn then comes after these answers, in their commit.
     const verdicts = answers.map((answer) =>
@@ -67,7 +67,7 @@ export class Reply {
       now,
     );
     for (const [i, outcome] of outcomes.entries()) {
-      const { seq, queue, leaseNo, attempt, serviceName } = answers[i]!;
+      const { seq, leaseNo, attempt, serviceName } = answers[i]!;
       const { transition, backendStatus } = verdicts[i]!;
       if (outcome.kind === 'recorded') {
         metrics.settled[transition.to]++;
@@ -80,7 +80,8 @@ export class Reply {
       } else metrics.settled.refused++;
       if (log.info)
         log.info('operation.settled', {
-          lease: ids.leaseToken({ queue, seq, leaseNo, attempt }).slice(0, 12),
+          seq,
+          leaseNo,
           service: serviceName,
           outcome: outcome.kind,
           to: transition.to,

@@ -1,7 +1,7 @@
 // What reaches a backend and what comes back, as tables.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { backendPath, endToEnd } from './http.ts';
+import { backendPath, endToEnd, outboundFields } from './http.ts';
 
 test('path and query of the caller are put behind those of the service', () => {
   const table: [string, string, string, string][] = [
@@ -41,5 +41,26 @@ test('hop-by-hop fields of an answer and those Connection names stay behind, all
     'a=1',
     'Set-Cookie',
     'b=2',
+  ]);
+});
+
+test("a field of the operator takes the place of the caller's, and ours the place of both", () => {
+  const service = {
+    target: { kind: 'http' as const, url: 'http://h', headers: { 'X-Api-Key': 'operator', 'operation-id': 'bent' } },
+  };
+  const fields = outboundFields(
+    [
+      ['x-api-key', 'caller'],
+      ['X-Other', '1'],
+      ['X-Other', '2'],
+    ],
+    service,
+    [['Operation-Id', 'ours']],
+  );
+  assert.deepEqual(fields, [
+    ['X-Other', '1'],
+    ['X-Other', '2'],
+    ['X-Api-Key', 'operator'],
+    ['Operation-Id', 'ours'],
   ]);
 });

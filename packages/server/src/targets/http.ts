@@ -43,8 +43,7 @@ export function httpTarget(): Target & { close(): Promise<void> } {
   async function send(out: OutboundRequest): Promise<Sent> {
     const { service, head } = out;
     const url = urlOf(service);
-    const own = service.target.kind === 'http' ? Object.entries(service.target.headers) : [];
-    const headers = [...head.headers, ...own, ...out.headers].flat();
+    const headers = outboundFields(head.headers, service, out.headers).flat();
     const bodyless =
       out.bodyBytes === 0 &&
       (head.method === 'GET' || head.method === 'HEAD' || head.method === 'DELETE' || head.method === 'OPTIONS');
@@ -106,6 +105,22 @@ export function endToEnd(raw: RawHeaders): string[] {
 
 /** Header bytes as they came: latin1 keeps each byte as one character. */
 const text = (value: string | Buffer): string => (typeof value === 'string' ? value : value.toString('latin1'));
+
+/** The caller's fields, then the operator's, then ours; a later one takes the place of an earlier one of its name, so that nobody sends the backend two. */
+export function outboundFields(
+  fromCaller: readonly [string, string][],
+  service: Pick<ServiceConfig, 'target'>,
+  ours: readonly [string, string][],
+): [string, string][] {
+  const own = service.target.kind === 'http' ? Object.entries(service.target.headers) : [];
+  const taken = new Set([...own, ...ours].map(([name]) => name.toLowerCase()));
+  const ourNames = new Set(ours.map(([name]) => name.toLowerCase()));
+  return [
+    ...fromCaller.filter(([name]) => !taken.has(name.toLowerCase())),
+    ...own.filter(([name]) => !ourNames.has(name.toLowerCase())),
+    ...ours,
+  ];
+}
 
 async function readAll(
   stream: AsyncIterable<Buffer> & { destroy(): unknown },

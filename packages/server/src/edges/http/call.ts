@@ -21,7 +21,8 @@ import {
   type Waiting,
 } from './fields.ts';
 import { namedService } from './named-service.ts';
-import { inMemory, replayAnswer } from './results.ts';
+import { ofOperation } from './problems.ts';
+import { inMemory, type Replayed, replayAnswer } from './results.ts';
 
 export interface CallDependencies {
   services: Services;
@@ -34,6 +35,22 @@ export interface CallDependencies {
 const prefixLength = '/v1/call/'.length;
 
 export function callHandler({ services, submit, fetch, pace, maxWaitMs }: CallDependencies): Handler {
+  /** The result of an operation that has ended; undefined where it was a false alarm. A problem names the operation, so that it can be looked up. */
+  async function ended(exchange: Exchange, accepted: Accepted): Promise<Replayed | undefined> {
+    try {
+      const found = await fetch.result(accepted.id, exchange.namespace, { waitMs: 0 });
+      return found.kind === 'result'
+        ? { id: accepted.id, status: found.record.status, replay: found.replay }
+        : undefined;
+    } catch (error) {
+      throw ofOperation(error, {
+        'Operation-Id': accepted.id,
+        'Operation-Location': `${exchange.base}/v1/operations/${accepted.id}`,
+        'Correlation-Id': accepted.correlationId ?? accepted.id,
+      });
+    }
+  }
+
   return async (exchange) => {
     const { headers } = exchange;
     const slash = exchange.path.indexOf('/', prefixLength);
@@ -89,24 +106,20 @@ export function callHandler({ services, submit, fetch, pace, maxWaitMs }: CallDe
       waitMs: level === 'none' ? 0 : hold.waitMs,
       ...(hold.waitMs > 0 ? { signal: exchange.signal } : {}),
     };
-    const outcome = await submit({ ...request, body: await exchange.body(service.maxBodyBytes) });
+    const body = await exchange.body(service.maxBodyBytes);
+    const startedAt = performance.now();
+    const outcome = await submit({ ...request, body });
     if (outcome.kind === 'forgotten')
       return { status: 202, headers: ['Operation-Durability', 'none', 'Cache-Control', 'no-store'] };
     if (outcome.news?.done) {
-      const found = outcome.news.result ? undefined : await fetch.result(outcome.id, exchange.namespace, { waitMs: 0 });
-      if (outcome.news.result)
-        return withSubmitHeaders(replayAnswer(exchange, inMemory(outcome, outcome.news.result)), outcome, hold);
-      if (found?.kind === 'result')
-        return withSubmitHeaders(
-          replayAnswer(exchange, { id: outcome.id, status: found.record.status, replay: found.replay }),
-          outcome,
-          hold,
-        );
+      const replayed = outcome.news.result ? inMemory(outcome, outcome.news.result) : await ended(exchange, outcome);
+      if (replayed) return withSubmitHeaders(replayAnswer(exchange, replayed), outcome, hold);
     }
     return acceptedAnswer(exchange, outcome, {
       level,
       hold,
-      retryAfterSeconds: pace.retryAfterSeconds(service.name, 0),
+      // What is left of the usual time, where the caller has waited for a part of it already.
+      retryAfterSeconds: pace.retryAfterSeconds(service.name, performance.now() - startedAt),
     });
   };
 }

@@ -137,9 +137,9 @@ export class HttpListener implements Service {
     let answer: Answer;
     try {
       if (request.httpVersionMajor !== 1) throw new WaitlessError('bad-request', 'only HTTP/1.1 is spoken here');
+      base = baseOf(request, baseOptions, this.#url);
       const target = checkTarget(method, request.url!);
       checkHeaders(request.rawHeaders);
-      base = baseOf(request, baseOptions, this.#url);
       auth.checkPlace(caller);
       if (
         method === 'OPTIONS' &&

@@ -6,6 +6,7 @@ import type { Ids } from '../../core/ids.ts';
 import type { Services } from '../../core/services.ts';
 import type { OperationRecord } from '../../engine/engine.ts';
 import { type Answer, type Exchange, type Handler, jsonAnswer } from './exchange.ts';
+import { ofOperation } from './problems.ts';
 import { parseQuery } from './query.ts';
 import { envelopeAnswer, matchesEtag, replayAnswer } from './results.ts';
 
@@ -58,7 +59,14 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
       throw new WaitlessError('invalid-parameter', 'envelope must be json');
     const { waitMs, applied } = wait(exchange);
     const id = exchange.params['id']!;
-    const found = await fetch.result(id, exchange.namespace, { waitMs, signal: exchange.signal });
+    const found = await fetch
+      .result(id, exchange.namespace, { waitMs, signal: exchange.signal })
+      .catch((error: unknown) => {
+        // An id that is not known must not be told from one of another namespace by an echo.
+        throw error instanceof WaitlessError && error.code === 'not-found'
+          ? error
+          : ofOperation(error, { 'Operation-Id': id });
+      });
     if (found.kind === 'pending')
       return jsonAnswer(202, document(found.record, exchange.base), [
         'Operation-Id',
@@ -79,15 +87,13 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
     for (const name of query.names()) {
       if (name.startsWith('label.')) {
         const label = name.slice(6);
-        if (!isName(label)) throw new WaitlessError('invalid-name', `${JSON.stringify(name.slice(0, 64))} names no label`);
+        if (!isName(label))
+          throw new WaitlessError('invalid-name', `${JSON.stringify(name.slice(0, 64))} names no label`);
         labels[label] = query.get(name)!;
       } else if (
         !['service', 'status', 'correlationId', 'createdAfter', 'createdBefore', 'limit', 'cursor'].includes(name)
       )
-        throw new WaitlessError(
-          'invalid-parameter',
-          `${JSON.stringify(name.slice(0, 64))} is no filter of this list`,
-        );
+        throw new WaitlessError('invalid-parameter', `${JSON.stringify(name.slice(0, 64))} is no filter of this list`);
     }
     const correlationId = query.get('correlationId');
     const service = query.get('service');

@@ -29,3 +29,16 @@ export function problemAnswer(error: unknown, { base, requestId }: { base: strin
   for (const [name, value] of Object.entries(known.headers ?? {})) headers.push(name, value);
   return { status: known.status, headers, body: JSON.stringify(problem) };
 }
+
+/** The same error with header fields that say which operation it is about. */
+export function ofOperation(error: unknown, headers: Record<string, string>): unknown {
+  if (!(error instanceof WaitlessError)) return error;
+  const { code, message, status, retryAfterSeconds, members } = error;
+  return new WaitlessError(code, message, {
+    status,
+    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+    ...(members === undefined ? {} : { members: { ...members } }),
+    headers: { ...error.headers, ...headers },
+    cause: error,
+  });
+}

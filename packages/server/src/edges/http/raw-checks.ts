@@ -11,6 +11,9 @@ export interface Target {
 
 export const servedMethods = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS';
 
+/** Half of the header block: more leaves no room for the fields, and the parser's own refusal has no words. */
+const longestTarget = 8192;
+
 /** Splits an origin-form target; throws 400 for anything else and for paths with a second reading. */
 export function checkTarget(method: string, url: string): Target {
   if (method === 'TRACE' || method === 'CONNECT')
@@ -19,6 +22,8 @@ export function checkTarget(method: string, url: string): Target {
     });
   if (!url.startsWith('/'))
     throw new WaitlessError('bad-request-target', 'the request target must be a path such as /v1/operations');
+  if (url.length > longestTarget)
+    throw new WaitlessError('uri-too-long', `the request target is longer than ${longestTarget} bytes`);
   const mark = url.indexOf('?');
   const path = mark < 0 ? url : url.slice(0, mark);
   if (badPath(path))

@@ -7,7 +7,7 @@ import { restartCases } from './restart-cases.ts';
 import { settleCases } from './settle-cases.ts';
 import { submitCases } from './submit-cases.ts';
 import { sweepCases } from './sweep-cases.ts';
-import { type EngineUnderTest, type Fixture, fixture } from './fixture.ts';
+import { type EngineUnderTest, fixture } from './fixture.ts';
 
 export type TestFunction = (name: string, run: () => Promise<void>) => unknown;
 

@@ -1,6 +1,6 @@
 // Opens the file so that a commit is on the disk when it returns, and brings its schema up to date.
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
 import { WaitlessError } from '@waitless/protocol';
@@ -29,6 +29,8 @@ export function openDatabase({
 }): OpenedDatabase {
   const memory = folder === ':memory:';
   if (!memory) makeFolder(folder);
+  // Bodies and the key that signs lease tokens stand in it: made for its owner alone, also in a folder that was there before.
+  if (!memory) closeSync(openSync(join(folder, 'waitless.db'), 'a', 0o600));
   const db = new Database(memory ? ':memory:' : join(folder, 'waitless.db'), { timeout: 0 });
   try {
     // Twice the usual page: bodies of a kilobyte fill it better and a commit makes half as many system calls (16 against 18 µs of
