@@ -97,7 +97,8 @@ export function createSubmit({
     const submission = toSubmission(request, { queue, nonce: random.nonce(), now });
     const [outcome] = await engine.submit([submission], now);
     const accepted = toAccepted(outcome!, submission);
-    if (!accepted.replayed) {
+    if (accepted.replayed) metrics.replayed++;
+    else {
       metrics.accepted[submission.durability]++;
       if (log.info) {
         log.info('operation.accepted', {

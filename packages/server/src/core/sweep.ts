@@ -24,6 +24,8 @@ export interface SweepDependencies {
 
 /** Without a hint of the store. It bounds how late a lease or a retry can be when a hint is lost, and what an idle server costs. */
 const everyMs = 1000;
+/** A round this late is a pause; shorter delays are what a busy machine does and leases are made to bear. */
+const pauseMs = 1500;
 /** A step of the clock longer than this since the store was last written is believed only after as much time has really passed. */
 const longStepMs = 3_600_000;
 
@@ -33,6 +35,7 @@ export class Sweep implements Service {
   readonly #removeFromMs: number;
   #stop = new AbortController();
   #loop: Promise<void> | undefined;
+  #lastRoundMs: number | undefined;
   #due = (): void => {};
 
   constructor(dependencies: SweepDependencies) {
@@ -76,11 +79,20 @@ export class Sweep implements Service {
     }
   }
 
+  /** How much longer than planned the last round is ago: stopped, suspended or starved, nobody could reach us meanwhile. */
+  #stoodStill(now: number): number {
+    const gap = now - (this.#lastRoundMs ?? now);
+    this.#lastRoundMs = now;
+    return gap > everyMs + pauseMs ? gap - everyMs : 0;
+  }
+
   /** One bounded round; true when more is due right now. */
   async once(): Promise<boolean> {
     const { engine, services, clock, live, dispatch, metrics, log } = this.#d;
     const now = clock.now();
-    const outcome = await engine.sweep(now, { removeExpired: now >= this.#removeFromMs });
+    const pausedMs = this.#stoodStill(now);
+    if (pausedMs > 0) log.warn('process.paused', { ms: pausedMs, detail: 'leases last longer by it' });
+    const outcome = await engine.sweep(now, { removeExpired: now >= this.#removeFromMs, pausedMs });
     metrics.swept += outcome.removed;
     if (outcome.due.length === 0) return outcome.more;
     const decisions: ClockTransition[] = [];

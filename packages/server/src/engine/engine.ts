@@ -203,7 +203,6 @@ export interface OperationRecord extends OperationKey {
   /** When a waiting operation may start; null once it has. */
   runAt: number | null;
   deadlineAt: number;
-  leaseUntil: number | null;
   /** When the last attempt began, and who made it. */
   attemptAt: number | null;
   worker: string | null;
@@ -348,8 +347,11 @@ export interface Engine {
   timeline(seq: number): Promise<TimelineRow[]>;
   counts(): Promise<{ queue: Queue; counts: Counts }[]>;
 
-  /** Promotes what is due, removes what has expired, reports what needs a decision. Bounded in rows and time. */
-  sweep(nowMs: number, options: { removeExpired: boolean }): Promise<SweepOutcome>;
+  /**
+   * Promotes what is due, removes what has expired, reports what needs a decision. Bounded in rows and time.
+   * `pausedMs`: the process stood still for so long, and nobody could reach it: every lease lasts longer by it. A restart counts as well.
+   */
+  sweep(nowMs: number, options: { removeExpired: boolean; pausedMs?: number }): Promise<SweepOutcome>;
   /** Records decisions about due operations; true for each that was still as it had been. */
   applyClock(batch: readonly ClockTransition[], nowMs: number): Promise<boolean[]>;
 

@@ -12,7 +12,7 @@ import { type Answer, type Exchange, fieldLookup, type FieldLookup } from './exc
 import { problemAnswer } from './problems.ts';
 import { checkHeaders, checkTarget, servedMethods } from './raw-checks.ts';
 import { RequestBodies } from './request-body.ts';
-import { respond } from './respond.ts';
+import { heldBytes, respond } from './respond.ts';
 import type { Match } from './router.ts';
 
 export interface ListenerOptions {
@@ -32,8 +32,8 @@ export interface ListenerOptions {
 
 /** Larger header blocks get 431. */
 const maxHeaderSize = 16_384;
-/** A header block that takes longer is a slow attack; a slow phone needs one or two. */
-const headersTimeoutMs = 10_000;
+/** A header block that takes longer is a slow attack; a slow phone needs one or two. Looked at once a second, so none has more than ten. */
+const headersTimeoutMs = 9000;
 /** Whole request, the largest body on a slow line included; stalls are found sooner by the body reader. */
 const requestTimeoutMs = 300_000;
 /** Longer than the keep-alive of clients and proxies (60 s is common), so that it is they who close and no request meets a closing socket. */
@@ -199,6 +199,8 @@ export class HttpListener implements Service {
     const cutOff = mustClose(request, answer);
     if (this.#stopping || cutOff) answer.headers.push('Connection', 'close');
     metrics.httpResponses.set(answer.status, (metrics.httpResponses.get(answer.status) ?? 0) + 1);
+    const held = heldBytes(answer);
+    if (held > 0) this.#options.budget.hold(held);
     try {
       await respond(response, answer, {
         headOnly: method === 'HEAD',
@@ -209,6 +211,7 @@ export class HttpListener implements Service {
       log.warn('http.broken-off', { requestId, error });
       response.destroy();
     }
+    if (held > 0) this.#options.budget.release(held);
     exchange?.release();
   }
 

@@ -75,7 +75,7 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
         ...applied,
       ]);
     const replayed = { id, status: found.record.status, replay: found.replay };
-    const answer = envelope === 'json' ? await envelopeAnswer(replayed) : replayAnswer(exchange, replayed);
+    const answer = envelope === 'json' ? envelopeAnswer(replayed) : replayAnswer(exchange, replayed);
     answer.headers.push('Correlation-Id', found.record.correlationId ?? id, ...applied);
     return answer;
   };

@@ -3,9 +3,9 @@ import type { IncomingMessage } from 'node:http';
 import { WaitlessError } from '@waitless/protocol';
 import type { BodyBudget } from '../../core/body-budget.ts';
 
-/** A body must bring at least this much per check, or its sender is only holding a place. 30 kB in 30 s is 1 kB/s. */
-const leastBytesPerCheck = 30_000;
-const checkEveryMs = 30_000;
+/** A body must bring at least this much per check, or its sender is only holding a place: 1 kB/s. With the pause between two looks a stall ends within 30 s. */
+const leastBytesPerCheck = 25_000;
+const checkEveryMs = 25_000;
 
 interface Reading {
   received: number;

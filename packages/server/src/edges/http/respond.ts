@@ -5,15 +5,25 @@ import type { Answer } from './exchange.ts';
 /** How long a refused body is read on and thrown away, so that its sender gets to read the refusal. */
 const lingerMs = 2000;
 
+/** A body beyond this goes out in pieces of it: handed over whole, a reader that takes nothing would not be noticed. */
+const pieceBytes = 65_536;
+
 /** A reader that takes nothing for this long is dropped: it holds a socket and a piece of a body. */
 const stalledReaderMs = 60_000;
+
+/** Memory that an answer takes until its reader has it; small ones are not worth counting. */
+export function heldBytes({ body }: Answer): number {
+  return (typeof body === 'string' || body instanceof Uint8Array) && body.length > pieceBytes ? body.length : 0;
+}
 
 export async function respond(
   response: ServerResponse,
   answer: Answer,
   { headOnly, unread }: { headOnly: boolean; unread: IncomingMessage | undefined },
 ): Promise<void> {
-  const { status, headers, body } = answer;
+  const { status, headers } = answer;
+  const body =
+    typeof answer.body === 'string' && answer.body.length > pieceBytes ? Buffer.from(answer.body) : answer.body;
   if (response.destroyed) return;
   if (body === undefined) {
     if (status !== 204 && status !== 304) headers.push('Content-Length', '0');
@@ -24,6 +34,14 @@ export async function respond(
   if (typeof body === 'string' || body instanceof Uint8Array) {
     headers.push('Content-Length', String(typeof body === 'string' ? Buffer.byteLength(body) : body.length));
     response.writeHead(status, headers);
+    if (typeof body !== 'string' && body.length > pieceBytes && !headOnly) {
+      for (let at = 0; at < body.length; at += pieceBytes) {
+        if (!response.write(body.subarray(at, at + pieceBytes)) && !(await drained(response)))
+          return void response.destroy();
+      }
+      response.end();
+      return;
+    }
     if (unread && !headOnly) {
       // Closing a socket with unread bytes in it resets the connection, and the client would never see the answer.
       response.write(body);

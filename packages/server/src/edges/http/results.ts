@@ -80,13 +80,11 @@ export function matchesEtag(field: string | undefined, etag: string): boolean {
   return field.trim() === '*' || field.split(',').some((tag) => tag.trim().replace(/^W\//, '') === bare);
 }
 
-/** `?envelope=json`: everything, also what a bare replay leaves out, in a 200. */
-export async function envelopeAnswer({ id, status, replay }: Replayed): Promise<Answer> {
-  const chunks: Uint8Array[] = [];
-  if (replay.body instanceof Uint8Array) chunks.push(replay.body);
-  else for await (const chunk of replay.body) chunks.push(chunk);
+/** `?envelope=json`: everything, also what a bare replay leaves out, in a 200. A body that streams goes as base64 whatever it is, never whole in memory. */
+export function envelopeAnswer({ id, status, replay }: Replayed): Answer {
   const pairs = [];
   for (let i = 0; i < replay.headers.length; i += 2) pairs.push([replay.headers[i], replay.headers[i + 1]]);
+  const start = `{"status":${replay.status},"headers":${JSON.stringify(pairs)},`;
   return {
     status: 200,
     headers: [
@@ -99,8 +97,31 @@ export async function envelopeAnswer({ id, status, replay }: Replayed): Promise<
       'Cache-Control',
       'private, no-cache',
     ],
-    body: `{"status":${replay.status},"headers":${JSON.stringify(pairs)},${bodyMember(Buffer.concat(chunks))}}`,
+    ...(replay.body instanceof Uint8Array
+      ? { body: `${start}${bodyMember(replay.body)}}` }
+      : {
+          body: base64Member(start, replay.body),
+          bodyBytes:
+            Buffer.byteLength(start) + base64Start.length + 4 * Math.ceil(replay.bodyBytes / 3) + base64End.length,
+        }),
   };
+}
+
+const base64Start = '"bodyBase64":"';
+const base64End = '"}';
+
+/** Three bytes become four characters, so what is left of a chunk goes with the next. */
+async function* base64Member(start: string, body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  yield Buffer.from(start + base64Start);
+  let left: Uint8Array = new Uint8Array(0);
+  for await (const chunk of body) {
+    const bytes =
+      left.length === 0 ? Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length) : Buffer.concat([left, chunk]);
+    const whole = bytes.length - (bytes.length % 3);
+    yield Buffer.from(bytes.toString('base64', 0, whole), 'latin1');
+    left = bytes.subarray(whole);
+  }
+  yield Buffer.from(Buffer.from(left).toString('base64') + base64End, 'latin1');
 }
 
 /** `"body":"text"` where the bytes are UTF-8, else `"bodyBase64":"…"`. */

@@ -125,4 +125,36 @@ export const sweepCases: Case[] = [
       await told;
     },
   },
+  {
+    name: 'a process that stood still expires no lease: each has left what it had',
+    async run(f) {
+      await f.submit();
+      const [lease] = await f.lease({ leaseMs: 10_000 });
+      f.clock.advance(30_000);
+      const { due } = await f.engine.sweep(f.clock.now(), { ...all, pausedMs: 29_000 });
+      assert.deepEqual(due, []);
+      f.clock.advance(8000);
+      const extended = await f.engine.extend({ ...lease!, leaseMs: 10_000, progress: null }, f.clock.now());
+      assert.equal(extended.kind === 'extended' && extended.leaseUntil, f.clock.now() + 10_000);
+      f.clock.advance(10_000);
+      const after = await f.engine.sweep(f.clock.now(), all);
+      assert.deepEqual(
+        after.due.map((d) => d.reason),
+        ['lease-expired'],
+      );
+    },
+  },
+  {
+    name: 'a lease taken after a pause ends when it says',
+    async run(f) {
+      await f.engine.sweep(f.clock.now(), { ...all, pausedMs: 29_000 });
+      await f.submit();
+      const [lease] = await f.lease({ leaseMs: 1000 });
+      assert.equal(lease?.leaseUntil, f.clock.now() + 1000);
+      f.clock.advance(999);
+      assert.deepEqual((await f.engine.sweep(f.clock.now(), all)).due, []);
+      f.clock.advance(1);
+      assert.equal((await f.engine.sweep(f.clock.now(), all)).due.length, 1);
+    },
+  },
 ];

@@ -239,9 +239,9 @@ export function sqliteEngine(options: SqliteOptions): Engine {
     operations: (filter: OperationFilter) => ask<OperationPage>({ op: 'operations', filter }),
     timeline: (seq) => ask<TimelineRow[]>({ op: 'timeline', seq }),
     counts: () => ask<{ queue: Queue; counts: Counts }[]>({ op: 'counts' }),
-    sweep(now, { removeExpired }) {
+    sweep(now, { removeExpired, pausedMs = 0 }) {
       at(now);
-      return ask<SweepOutcome>({ op: 'sweep', removeExpired });
+      return ask<SweepOutcome>({ op: 'sweep', removeExpired, pausedMs });
     },
     applyClock(batch: readonly ClockTransition[], now) {
       at(now);

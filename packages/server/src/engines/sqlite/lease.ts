@@ -65,7 +65,7 @@ export function leaseStatements(store: Store): LeaseStatements {
       for (const row of rows) {
         full = taker.leases.length > 0 && taker.bytes + row[9] > taker.maxBytes;
         if (full) break;
-        begin.run(taker.kind, leaseUntil, leaseUntil, now, now, now, taker.worker, row[0]);
+        begin.run(taker.kind, leaseUntil - store.pausedMs, leaseUntil, now, now, now, taker.worker, row[0]);
         store.count(queue, stage.ready, stage.running);
         takers.give(taker, {
           seq: row[0],

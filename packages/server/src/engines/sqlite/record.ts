@@ -69,7 +69,6 @@ export function toRecord(row: RecordColumns, queues: ReadonlyMap<number, Queue>)
     finishedAt: row[12],
     runAt: row[13],
     deadlineAt: row[14],
-    leaseUntil: row[15],
     attemptAt: row[21],
     worker: row[22],
     expiresAt: done ? row[16] : null,

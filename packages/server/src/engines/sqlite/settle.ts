@@ -76,7 +76,7 @@ export function settleStatements(
   );
   const extendLease = db
     .prepare<unknown[], number>(
-      `UPDATE operation SET lease_until = max(lease_until, ?), wake_at = min(max(lease_until, ?), deadline_at) WHERE ${holds} RETURNING lease_until`,
+      `UPDATE operation SET lease_until = max(lease_until, ?), wake_at = min(max(lease_until + ?, ?), deadline_at) WHERE ${holds} RETURNING lease_until`,
     )
     .pluck();
   const report = db
@@ -113,9 +113,9 @@ export function settleStatements(
     const t = s.transition;
     const now = store.nowMs;
     // The clock's own decisions are guarded by the version before this call; the lease may have run out, that is the point.
-    const heldAt = clock ? -1 : now;
+    const heldAt = clock ? Number.MIN_SAFE_INTEGER : store.leaseNow;
     if (t.to === 'later') {
-      const row = answerLater.get(now, t.leaseUntil, t.leaseUntil, s.seq, s.leaseNo, heldAt);
+      const row = answerLater.get(now, t.leaseUntil - store.pausedMs, t.leaseUntil, s.seq, s.leaseNo, heldAt);
       if (!row) return undefined;
       store.wake(row[2]);
       return { kind: 'recorded', version: row[1], createdAt: row[3], finishedAt: null, expiresAt: null };
@@ -199,12 +199,14 @@ export function settleStatements(
     extend(e) {
       const now = store.nowMs;
       const until = now + (e.leaseMs ?? 0);
-      const leaseUntil = extendLease.get(until, until, e.seq, e.leaseNo, now);
+      const { pausedMs, leaseNow } = store;
+      const end = extendLease.get(until - pausedMs, pausedMs, until, e.seq, e.leaseNo, leaseNow);
       const at = standing.get(e.seq);
-      if (leaseUntil === undefined || !at) {
+      if (end === undefined || !at) {
         if (!at) return { kind: 'unknown' };
         return at.stage >= stage.succeeded ? { kind: 'ended', status: statusOfStage[at.stage]! } : { kind: 'lost' };
       }
+      const leaseUntil = end + pausedMs;
       if (e.progress === null) return { kind: 'extended', leaseUntil, version: at.version, progressSequence: 0 };
       const text = JSON.stringify(e.progress);
       const [version, sequence, attempt] = report.get(now, text, e.seq)!;

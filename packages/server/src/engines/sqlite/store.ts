@@ -23,6 +23,11 @@ export class Store {
   nowMs: number;
   /** Earliest moment at which the clock has something to say about an open operation. */
   timerAt: number = Number.POSITIVE_INFINITY;
+  /**
+   * How long the process has stood still in all: stopped, suspended, or between two runs. Lease ends are kept on a time line without these
+   * pauses, so that a worker that could not reach us keeps what was left of its lease.
+   */
+  pausedMs: number;
   readonly queues = new Map<number, Queue>();
   readonly #queueIds = new Map<string, number>();
   readonly #queuesOfService = new Map<string, number[]>();
@@ -37,6 +42,7 @@ export class Store {
   constructor(db: Db, nowMs: number) {
     this.db = db;
     this.nowMs = nowMs;
+    const meta = db.prepare<[string], number>('SELECT value FROM meta WHERE key = ?').pluck();
     this.#saveMeta = db.prepare(
       'INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value',
     );
@@ -44,8 +50,8 @@ export class Store {
     this.#addCounts = db.prepare(
       'UPDATE queue SET queued = queued + ?, running = running + ?, succeeded = succeeded + ?, failed = failed + ?, cancelled = cancelled + ? WHERE id = ?',
     );
-    this.#nextSeq = this.#seqLimit =
-      (db.prepare<[string], number>('SELECT value FROM meta WHERE key = ?').pluck().get('next_seq') ?? 0) + 1;
+    this.pausedMs = meta.get('paused') ?? 0;
+    this.#nextSeq = this.#seqLimit = (meta.get('next_seq') ?? 0) + 1;
     this.#loadQueues();
   }
 
@@ -78,6 +84,11 @@ export class Store {
     if (namespace === null) return this.#queuesOfService.get(service) ?? [];
     const id = this.#queueIds.get(`${namespace}/${service}`);
     return id === undefined ? [] : [id];
+  }
+
+  /** Now on the time line of the leases. */
+  get leaseNow(): number {
+    return this.nowMs - this.pausedMs;
   }
 
   nextSeq(): number {
@@ -118,5 +129,6 @@ export class Store {
 
   saveTime(): void {
     this.#saveMeta.run('last_time', this.nowMs);
+    this.#saveMeta.run('paused', this.pausedMs);
   }
 }

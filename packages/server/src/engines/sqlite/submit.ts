@@ -73,7 +73,7 @@ export function submitStatements(store: Store, parts: BodyParts): (s: Submission
         s.startByAt,
         now,
         now,
-        leaseUntil,
+        leaseUntil! - store.pausedMs,
         taker.worker,
       );
     } else {

@@ -24,10 +24,11 @@ interface DueRow {
   start_by_at: number | null;
   started_at: number | null;
   run_at: number | null;
+  lease_until: number | null;
 }
 
 export interface SweepStatements {
-  sweep(options: { removeExpired: boolean }): SweepOutcome;
+  sweep(options: { removeExpired: boolean; pausedMs?: number }): SweepOutcome;
   remove(seq: number, queue: number, at: number): void;
   /** Gives free pages back to the disk when there are very many; outside a transaction. */
   vacuum(): void;
@@ -36,10 +37,12 @@ export interface SweepStatements {
 export function sweepStatements(store: Store, madeReady: (service: string) => void): SweepStatements {
   const { db } = store;
   const selectDue = db.prepare<[number, number], DueRow>(
-    `SELECT seq, queue, stage, version, attempt, lease_no, lease_kind, deadline_at, start_by_at, started_at, run_at
+    `SELECT seq, queue, stage, version, attempt, lease_no, lease_kind, deadline_at, start_by_at, started_at, run_at, lease_until
      FROM operation INDEXED BY operation_timer WHERE stage < 3 AND wake_at <= ? ORDER BY wake_at LIMIT ?`,
   );
   const promote = db.prepare('UPDATE operation SET stage = 0, run_at = NULL, wake_at = ? WHERE seq = ?');
+  const setWake = db.prepare('UPDATE operation SET wake_at = ? WHERE seq = ?');
+  let promoted = 0;
   const selectExpired = db.prepare<[number, number], { seq: number; queue: number; stage: number }>(
     'SELECT seq, queue, stage FROM operation INDEXED BY operation_retention WHERE stage >= 3 AND wake_at <= ? ORDER BY wake_at LIMIT ?',
   );
@@ -55,6 +58,11 @@ export function sweepStatements(store: Store, madeReady: (service: string) => vo
     store.count(queue, at, null);
   }
 
+  function rearm(seq: number, wakeAt: number): void {
+    setWake.run(wakeAt, seq);
+    store.wake(wakeAt);
+  }
+
   function due(row: DueRow, now: number): DueOperation | undefined {
     const found = {
       seq: row.seq,
@@ -65,20 +73,28 @@ export function sweepStatements(store: Store, madeReady: (service: string) => vo
       leaseNo: row.lease_no,
     };
     if (row.deadline_at <= now) return { ...found, reason: 'timed-out' };
-    if (row.stage === stage.running) return { ...found, reason: 'lease-expired' };
+    if (row.stage === stage.running) {
+      if (row.lease_until! <= store.leaseNow) return { ...found, reason: 'lease-expired' };
+      // A pause has moved its end.
+      rearm(row.seq, Math.min(row.lease_until! + store.pausedMs, row.deadline_at));
+      return undefined;
+    }
     const startBy = row.started_at === null ? row.start_by_at : null;
     if (startBy !== null && startBy <= now) return { ...found, reason: 'not-started-in-time' };
     const wakeAt = Math.min(row.deadline_at, startBy ?? Number.POSITIVE_INFINITY);
     promote.run(wakeAt, row.seq);
     store.wake(wakeAt);
+    promoted++;
     madeReady(store.queues.get(row.queue)!.service);
     return undefined;
   }
 
   return {
     remove,
-    sweep({ removeExpired }) {
+    sweep({ removeExpired, pausedMs = 0 }) {
       const now = store.nowMs;
+      store.pausedMs += pausedMs;
+      promoted = 0;
       const rows = selectDue.all(now, dueRows);
       const found = rows.map((row) => due(row, now)).filter((d) => d !== undefined);
       let removed = 0;
@@ -96,7 +112,7 @@ export function sweepStatements(store: Store, madeReady: (service: string) => vo
       // What is still due is being decided by the caller, who sweeps again; the timer is for what comes next.
       const next = nextTimer.get() ?? null;
       store.timerAt = next === null || next <= now ? Number.POSITIVE_INFINITY : next;
-      return { due: found, promoted: rows.length - found.length, removed, more };
+      return { due: found, promoted, removed, more };
     },
     vacuum() {
       const free = db.pragma('freelist_count', { simple: true }) as number;

@@ -38,7 +38,7 @@ export type OtherCall =
   | { op: 'part'; seq: number; side: Side; part: number }
   | { op: 'operations'; filter: OperationFilter }
   | { op: 'counts' | 'health' | 'close' }
-  | { op: 'sweep'; removeExpired: boolean }
+  | { op: 'sweep'; removeExpired: boolean; pausedMs: number }
   | { op: 'applyClock' };
 
 const writes = new Set<OtherCall['op']>(['queue', 'extend', 'cancel', 'purge', 'sweep', 'applyClock']);
@@ -71,14 +71,15 @@ const diskFull = {
 /** Stores of tests and of one-off commands live shorter than this and never pay for a ballast. */
 const ballastDelayMs = 2000;
 
-/** How often the store's last known time is written, at most: it decides how far the clock may lag after a restart. */
-const saveTimeMs = 10_000;
+/** How often the store's last known time is written, at most: what was not written counts as a pause after a restart, so leases may last longer by it. */
+const saveTimeMs = 2000;
 
 function run(): void {
   const port = parentPort!;
   const { folder, synchronous, nowMs } = workerData as { folder: string; synchronous: 'FULL' | 'OFF'; nowMs: number };
   const { db, storeKey, lastTimeMs } = openDatabase({ folder, synchronous });
   const store = new Store(db, Math.max(nowMs, lastTimeMs));
+  if (lastTimeMs > 0) store.pausedMs += store.nowMs - lastTimeMs;
   const parts = bodyParts(store);
   /** Services in which something became ready in this group while somebody may wait for it. */
   const readied = new Set<string>();
