@@ -1,8 +1,8 @@
 // Reads the config file (YAML 1.2, of which JSON is a part) and remembers on which line each field stands.
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
-import { isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { ConfigError } from './config-error.ts';
+import { yaml } from './yaml.ts';
 
 export interface ConfigFile {
   /** As it was named, for messages. */
@@ -48,6 +48,7 @@ function substitute(
 
 /** Parses the text of a config file. Throws ConfigError naming the line; the message never quotes the file, which may hold secrets. */
 export function parseConfigFile({ name, text, env }: { name: string; text: string; env: Environment }): ConfigFile {
+  const { isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } = yaml();
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, strict: true, uniqueKeys: true });
   const file = basename(name);

@@ -1,6 +1,6 @@
 // What --print-config shows: every value as YAML that works as a config file, with its origin as the comment of its line.
 import { formatDuration } from '@waitless/protocol';
-import { stringify } from 'yaml';
+import { yaml } from './yaml.ts';
 import type { ResolvedConfig } from './config.ts';
 import type { ServiceConfig } from './config-shape.ts';
 import { type OptionName, optionTable } from './options.ts';
@@ -89,7 +89,8 @@ export function configEntries({ config, values, origins }: ResolvedConfig): Conf
   return entries;
 }
 
-const scalar = (value: unknown): string => stringify(value, { lineWidth: 0, defaultStringType: 'PLAIN' }).trimEnd();
+const scalar = (value: unknown): string =>
+  yaml().stringify(value, { lineWidth: 0, defaultStringType: 'PLAIN' }).trimEnd();
 
 /** The text of --print-config: YAML, one value a line, `# origin` behind it. Secrets are masked, key hashes never shown. */
 export function describeConfig(resolved: ResolvedConfig): string {

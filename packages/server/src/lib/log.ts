@@ -1,5 +1,6 @@
 // One wide line per step, as JSON on standard error, so that standard output stays for what people asked for.
-import { pino } from 'pino';
+import { createRequire } from 'node:module';
+import type { Logger } from 'pino';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
@@ -31,23 +32,32 @@ function trimmed(fields: Record<string, unknown>): Record<string, unknown> {
   return out;
 }
 
+const ranks = { debug: 0, info: 1, warn: 2, error: 3, silent: 4 } as const;
+
+/** The library is loaded with the first line that is written: a quiet server starts without it. */
 export function createLog(level: LogLevel, destination: { write(line: string): void } = process.stderr): Log {
-  const logger = pino(
-    {
-      level,
-      base: null,
-      timestamp: () => `,"time":"${new Date().toISOString()}"`,
-      formatters: { level: (label) => ({ level: label }) },
-    },
-    destination,
-  );
+  let logger: Logger | undefined;
+  const load = (): Logger => {
+    const { pino } = createRequire(import.meta.url)('pino') as typeof import('pino');
+    return pino(
+      {
+        level,
+        base: null,
+        timestamp: () => `,"time":"${new Date().toISOString()}"`,
+        formatters: { level: (label) => ({ level: label }) },
+      },
+      destination,
+    );
+  };
+  const isOn = (name: LogLevel): boolean => ranks[name] >= ranks[level];
   const write =
     (name: 'debug' | 'info' | 'warn' | 'error'): Write =>
-    (event, fields = {}) =>
-      logger[name]({ event, ...trimmed(fields) });
+    (event, fields = {}) => {
+      if (isOn(name)) (logger ??= load())[name]({ event, ...trimmed(fields) });
+    };
   return {
-    debug: logger.isLevelEnabled('debug') ? write('debug') : undefined,
-    info: logger.isLevelEnabled('info') ? write('info') : undefined,
+    debug: isOn('debug') ? write('debug') : undefined,
+    info: isOn('info') ? write('info') : undefined,
     warn: write('warn'),
     error: write('error'),
   };

@@ -36,6 +36,9 @@ export function metricsRegistry(
   counter('waitless_operations_accepted_total', 'Requests accepted, by durability.', ['durability'], () =>
     Object.entries(metrics.accepted).map(([durability, n]) => [{ durability }, n]),
   );
+  counter('waitless_submits_replayed_total', 'Submits answered from their idempotency key.', [], () => [
+    [{}, metrics.replayed],
+  ]);
   counter('waitless_leases_total', 'Leases given to workers and attempts begun.', [], () => [[{}, metrics.leased]]);
   counter('waitless_attempts_total', 'Requests sent to backends.', [], () => [[{}, metrics.attempts]]);
   counter('waitless_settlements_total', 'Answers recorded or refused, by what they led to.', ['outcome'], () =>

@@ -1,7 +1,7 @@
 // Carries one request to an HTTP backend as it came, and brings the answer back as it was.
 import { hash } from 'node:crypto';
 import { hopByHopHeaders } from '@waitless/protocol';
-import { Agent } from 'undici';
+import type { Agent } from 'undici';
 import type { OutboundRequest, Target } from '../core/dispatch.ts';
 import type { ServiceConfig } from '../config/config-shape.ts';
 
@@ -21,14 +21,17 @@ export function backendPath(target: URL, path: string, query: string): string {
 
 export function httpTarget(): Target & { close(): Promise<void> } {
   // Redirects are results, never followed; time limits are ours, since they also cover what the library does not count.
-  const agent = new Agent({
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    connect: { timeout: 10_000 },
-    keepAliveTimeout: keepAliveMs,
-    maxHeaderSize: mostHeaderBytes,
-    pipelining: 1,
-  });
+  // Loaded with the first request: it takes longer to load than all the rest of the server.
+  let loading: Promise<Agent> | undefined;
+  const loadAgent = async (): Promise<Agent> =>
+    new (await import('undici')).Agent({
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      connect: { timeout: 10_000 },
+      keepAliveTimeout: keepAliveMs,
+      maxHeaderSize: mostHeaderBytes,
+      pipelining: 1,
+    });
   const urls = new WeakMap<ServiceConfig, URL>();
 
   function urlOf(service: ServiceConfig): URL {
@@ -52,7 +55,9 @@ export function httpTarget(): Target & { close(): Promise<void> } {
     headers.push('Host', url.host);
     const limit = AbortSignal.any([out.signal, AbortSignal.timeout(out.timeoutMs)]);
     try {
-      const answer = await agent.request({
+      const answer = await (
+        await (loading ??= loadAgent())
+      ).request({
         origin: url.origin,
         path: backendPath(url, head.path, head.query),
         method: head.method as 'GET',
@@ -83,7 +88,13 @@ export function httpTarget(): Target & { close(): Promise<void> } {
     }
   }
 
-  return { send, close: () => agent.close().catch(() => agent.destroy()) };
+  return {
+    send,
+    async close() {
+      const agent = await loading;
+      await agent?.close().catch(() => agent.destroy());
+    },
+  };
 }
 
 type RawHeaders = (string | Buffer)[];

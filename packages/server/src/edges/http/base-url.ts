@@ -1,4 +1,4 @@
-// The base of the URLs in answers: the public URL, a trusted proxy's word, or where the server listens.
+// What a proxy in front may say and nobody else: the base of the URLs in answers, and where a caller is.
 import type { IncomingMessage } from 'node:http';
 
 export interface BaseOptions {
@@ -21,6 +21,17 @@ export function baseOf(request: IncomingMessage, options: BaseOptions, listening
   if (options.publicUrl !== undefined) return options.publicUrl;
   const host = request.headers.host;
   return options.anyAddress && host !== undefined && hostPattern.test(host) ? `http://${host}` : listeningUrl;
+}
+
+/** Address of the caller; behind a trusted proxy the last of `X-Forwarded-For` that is no such proxy itself, since whoever sends may invent all before it. */
+export function clientAddress(
+  { socket, headers }: Pick<IncomingMessage, 'headers'> & { socket: { remoteAddress?: string | undefined } },
+  isTrustedProxy: BaseOptions['isTrustedProxy'],
+): string {
+  let address = socket.remoteAddress ?? '';
+  const hops = (headers['x-forwarded-for'] as string | undefined)?.split(',') ?? [];
+  while (isTrustedProxy?.(address) && hops.length > 0) address = hops.pop()!.trim();
+  return address;
 }
 
 /** `Forwarded` (RFC 7239), else `X-Forwarded-Proto` and `-Host`; the first element is the client's side. */

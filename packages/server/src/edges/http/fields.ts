@@ -71,8 +71,11 @@ export function labels(headers: FieldLookup): Record<string, string> | null {
   const found: Record<string, string> = {};
   let count = 0;
   for (const part of value.split(',')) {
-    const [, name, text] = /^\s*([^=\s]+)\s*=\s*(.*?)\s*$/.exec(part) ?? [];
-    if (name === undefined || text === undefined || !isName(name) || !/^[\x20-\x7e]{1,255}$/.test(text)) {
+    // No pattern takes a pair apart in one go without going back and forth over a long run of spaces.
+    const equals = part.indexOf('=');
+    const name = part.slice(0, Math.max(0, equals)).trim();
+    const text = part.slice(equals + 1).trim();
+    if (!isName(name) || !/^[\x20-\x7e]{1,255}$/.test(text)) {
       throw invalid(
         'Operation-Labels',
         `must be name=value pairs separated by commas; ${JSON.stringify(part.slice(0, 64))} is none`,

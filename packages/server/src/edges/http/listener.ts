@@ -7,7 +7,7 @@ import type { Log } from '../../lib/log.ts';
 import type { Metrics } from '../../lib/metrics.ts';
 import type { Service } from '../../lib/service.ts';
 import type { Auth, Caller } from '../auth.ts';
-import { baseOf, type BaseOptions } from './base-url.ts';
+import { baseOf, type BaseOptions, clientAddress } from './base-url.ts';
 import { type Answer, type Exchange, fieldLookup, type FieldLookup } from './exchange.ts';
 import { problemAnswer } from './problems.ts';
 import { checkHeaders, checkTarget, servedMethods } from './raw-checks.ts';
@@ -130,6 +130,7 @@ export class HttpListener implements Service {
       host: request.headers.host ?? '',
       origin: request.headers.origin,
       authorization: request.headers.authorization,
+      address: () => clientAddress(request, baseOptions.isTrustedProxy),
     };
     const method = request.method!;
     let exchange: HttpExchange | undefined;

@@ -8,11 +8,6 @@ import type { Services } from '../../core/services.ts';
 import type { Counts, Engine } from '../../engine/engine.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { type Answer, type Handler, jsonAnswer } from './exchange.ts';
-import { openApiDocument } from './openapi.ts';
-import { homePage } from './pages/home-page.ts';
-import { pageHeaders } from './pages/page.ts';
-import { problemPage } from './pages/problem-page.ts';
-import { stylesheet } from './pages/stylesheet.ts';
 
 export interface OperateDependencies {
   engine: Pick<Engine, 'health' | 'counts'>;
@@ -27,6 +22,15 @@ export interface OperateDependencies {
 }
 
 const recentOperations = 20;
+
+/** Loaded when somebody looks: machines never do, and every start would pay for it. */
+const pages = {
+  openapi: () => import('./openapi.ts'),
+  home: () => import('./pages/home-page.ts'),
+  frame: () => import('./pages/page.ts'),
+  problem: () => import('./pages/problem-page.ts'),
+  style: () => import('./pages/stylesheet.ts'),
+};
 
 export function operateHandlers({
   engine,
@@ -68,8 +72,10 @@ export function operateHandlers({
     return { status: 200, headers: ['Content-Type', type, 'Cache-Control', 'no-store'], body: text };
   };
 
-  const openapi: Handler = (exchange) =>
-    jsonAnswer(200, JSON.stringify(openApiDocument({ version, serverUrl: exchange.base })));
+  const openapi: Handler = async (exchange) => {
+    const { openApiDocument } = await pages.openapi();
+    return jsonAnswer(200, JSON.stringify(openApiDocument({ version, serverUrl: exchange.base })));
+  };
 
   const listServices: Handler = async (exchange) =>
     jsonAnswer(200, JSON.stringify({ items: await summaries(exchange.namespace), next: null }));
@@ -90,19 +96,21 @@ export function operateHandlers({
           ) as Operation,
         );
     }
+    const { homePage } = await pages.home();
     return html(
       200,
       homePage({ url: exchange.base, version, services: shown, operations, nowMs: clock.now(), keyRequired }),
     );
   };
 
-  const problem: Handler = (exchange) => {
+  const problem: Handler = async (exchange) => {
+    const { problemPage } = await pages.problem();
     const page = problemPage(exchange.params['code']!);
     if (page === undefined) throw new WaitlessError('not-found', 'there is no error with this code');
     return html(200, page);
   };
 
-  const style: Handler = () => ({
+  const style: Handler = async () => ({
     status: 200,
     headers: [
       'Content-Type',
@@ -112,10 +120,13 @@ export function operateHandlers({
       'X-Content-Type-Options',
       'nosniff',
     ],
-    body: stylesheet,
+    body: (await pages.style()).stylesheet,
   });
 
   return { livez, readyz, metrics, openapi, listServices, home, problem, style };
 }
 
-const html = (status: number, body: string): Answer => ({ status, headers: Object.entries(pageHeaders).flat(), body });
+async function html(status: number, body: string): Promise<Answer> {
+  const { pageHeaders } = await pages.frame();
+  return { status, headers: Object.entries(pageHeaders).flat(), body };
+}

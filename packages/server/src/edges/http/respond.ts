@@ -47,7 +47,10 @@ export async function respond(
       response.write(body);
       await drainedRequest(unread);
     }
-    response.end(headOnly || unread ? undefined : body);
+    if (headOnly || unread) response.end();
+    else if (typeof body === 'string') response.end(body);
+    // As text of one byte a character: node then sends head and body in one write; bytes of their own would cost a second one.
+    else response.end(Buffer.from(body.buffer, body.byteOffset, body.length).toString('latin1'), 'latin1');
     return;
   }
   if (answer.bodyBytes !== undefined) headers.push('Content-Length', String(answer.bodyBytes));

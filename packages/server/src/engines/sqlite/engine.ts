@@ -61,6 +61,12 @@ function toCallerError({ code, problem, message }: StoreError): WaitlessError {
   return new WaitlessError('storage-unavailable', `the store failed: ${message}`, { retryAfterSeconds: 5 });
 }
 
+/**
+ * Messages to the store under way at once. With one, the store idles while its answer travels; with more than two, messages and wake-ups cost
+ * more than they bring, since all that wait there end up in one commit anyway.
+ */
+const mostInFlight = 2;
+
 export function sqliteEngine(options: SqliteOptions): Engine {
   const features: EngineFeatures = { durable: options.folder !== ':memory:', shared: false, shard: 0, inlineBytes };
   const pending = new Map<number, Pending>();
@@ -70,16 +76,27 @@ export function sqliteEngine(options: SqliteOptions): Engine {
   let lastCall = 0;
   let nowMs = 0;
   let posting = false;
+  let inFlight = 0;
+  let held = false;
   let dead: Error | undefined;
 
   const signal = (s: Signal): void => listeners.forEach((listener) => listener(s));
 
-  /** Everything asked in one turn of the event loop is one message. */
+  /** Everything asked in one turn of the event loop is one message, and everything asked while two are under way is the next. */
   function post(): void {
     posting = false;
     if (writer.empty) return;
+    held = inFlight >= mostInFlight;
+    if (held) return;
+    inFlight++;
     const message: CallMessage = { nowMs, ...writer.take() };
     thread!.postMessage(message, message.bytes ? [message.bytes] : []);
+  }
+
+  function schedule(): void {
+    if (posting) return;
+    posting = true;
+    setImmediate(post);
   }
 
   function call<T>(kind: number, write: () => void): { id: number; answer: Promise<T> } {
@@ -90,10 +107,7 @@ export function sqliteEngine(options: SqliteOptions): Engine {
       writer.mark();
       writer.cells.push(kind, id);
       write();
-      if (!posting) {
-        posting = true;
-        setImmediate(post);
-      }
+      schedule();
     });
     return { id, answer };
   }
@@ -102,6 +116,8 @@ export function sqliteEngine(options: SqliteOptions): Engine {
   const at = (ms: number): void => void (nowMs = Math.max(nowMs, ms));
 
   function onAnswers(message: AnswerMessage): void {
+    inFlight -= message.done;
+    if (held) schedule();
     const reader = new Reader(message);
     while (reader.more) {
       const kind = reader.number();
@@ -207,10 +223,7 @@ export function sqliteEngine(options: SqliteOptions): Engine {
         if (!pending.has(id) || dead) return;
         writer.mark();
         writer.cells.push(callKinds.unpark, id);
-        if (!posting) {
-          posting = true;
-          setImmediate(post);
-        }
+        schedule();
       };
       abort.addEventListener('abort', unpark, { once: true });
       return answer.finally(() => abort.removeEventListener('abort', unpark));

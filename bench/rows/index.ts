@@ -1,0 +1,10 @@
+// The rows in the order in which they are run and printed.
+import type { Row } from '../support/bench.ts';
+import { acceptRow } from './accept.ts';
+import { ackRow } from './ack.ts';
+import { e2eRow } from './e2e.ts';
+import { memoryRow } from './memory.ts';
+import { slowDiskRow } from './slow-disk.ts';
+import { sweepRow } from './sweep.ts';
+
+export const rows: readonly Row[] = [acceptRow, e2eRow, ackRow, sweepRow, memoryRow, slowDiskRow];
