@@ -28,9 +28,8 @@ export interface SubmitRequest {
   delayMs: number | undefined;
   startByMs: number | undefined;
   priority: number | undefined;
-  /** How long the caller waits for the result. */
-  waitMs: number;
-  signal?: AbortSignal;
+  /** The caller means to wait for the result: refused before anything is stored where too many wait already. */
+  waits: boolean;
 }
 
 export interface Accepted {
@@ -42,8 +41,6 @@ export interface Accepted {
   labels: Labels | null;
   createdAt: number;
   replayed: boolean;
-  /** Set when the operation ended within the wait. */
-  news: News | undefined;
   /** Where an operation was found rather than made. */
   record: OperationRecord | undefined;
   seq: number;
@@ -74,9 +71,10 @@ export function createSubmit({
   log,
   metrics,
 }: SubmitDependencies) {
-  return async function submit(request: SubmitRequest): Promise<Submitted> {
+  /** Resolves once the promise of the request's durability holds. Keeps nothing of the request: its body may be large and the wait long. */
+  async function submit(request: SubmitRequest): Promise<Submitted> {
     const { service, namespace } = request;
-    if (request.waitMs > 0) live.ensureRoom();
+    if (request.waits) live.ensureRoom();
     const startedAt = performance.now();
     const now = clock.now();
     const queue = services.knownNumber(namespace, service.name) ?? (await services.number(namespace, service.name));
@@ -112,17 +110,6 @@ export function createSubmit({
         });
       }
     }
-    const left = request.waitMs - (performance.now() - startedAt);
-    if (left > 0 && accepted.record?.finishedAt == null) {
-      accepted.news = await live.wait(accepted.seq, {
-        version: 0,
-        onlyDone: true,
-        timeoutMs: left,
-        ...(request.signal ? { signal: request.signal } : {}),
-      });
-    } else if (accepted.record?.finishedAt != null && request.waitMs > 0) {
-      accepted.news = { version: accepted.record.version, done: true };
-    }
     return accepted;
 
     function toAccepted(from: SubmitOutcome, made: Submission): Accepted {
@@ -143,15 +130,25 @@ export function createSubmit({
         labels: seen.labels,
         createdAt: seen.createdAt,
         replayed: from.kind === 'replayed',
-        news: undefined,
         record: from.kind === 'new' ? undefined : from.operation,
         seq,
       };
     }
-  };
+  }
+
+  /** News of the end of an accepted operation, or undefined when it did not end within the wait. */
+  function waitForEnd(
+    { seq, record }: Accepted,
+    { waitMs, signal }: { waitMs: number; signal: AbortSignal },
+  ): Promise<News | undefined> {
+    if (record?.finishedAt != null) return Promise.resolve({ version: record.version, done: true });
+    return live.wait(seq, { version: 0, onlyDone: true, timeoutMs: waitMs, signal });
+  }
+
+  return { submit, waitForEnd };
 }
 
-export type Submit = ReturnType<typeof createSubmit>;
+export type SubmitVerbs = ReturnType<typeof createSubmit>;
 
 /** Times and order of a new operation. Pure. */
 export function toSubmission(

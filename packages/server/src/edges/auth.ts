@@ -1,7 +1,7 @@
 // Who is asking: every edge finds the namespace of a caller here, and judges Host and Origin where there are no keys.
 import { WaitlessError } from '@waitless/protocol';
 import type { KeyOwner } from '../config/config-shape.ts';
-import { KeyGuesses } from './key-guesses.ts';
+import { KeyGuesses } from '../lib/key-guesses.ts';
 
 export interface AuthOptions {
   /** Finds the owner of an Authorization field; undefined where the server asks for no key. */
@@ -18,7 +18,7 @@ export interface Caller {
   origin: string | undefined;
   authorization: string | undefined;
   /** Where the caller is, asked only when a key is wrong. */
-  address(): string;
+  address: () => string;
 }
 
 const loopbackHosts = new Set(['localhost', '127.0.0.1', '[::1]']);

@@ -4,7 +4,7 @@ import type { Fetch } from '../../core/fetch.ts';
 import { receiptJson } from '../../core/document.ts';
 import type { Pace } from '../../core/pace.ts';
 import type { Services } from '../../core/services.ts';
-import type { Accepted, Submit } from '../../core/submit.ts';
+import type { Accepted, SubmitVerbs } from '../../core/submit.ts';
 import type { Answer, Exchange, Handler } from './exchange.ts';
 import {
   checkCacheControl,
@@ -26,7 +26,7 @@ import { inMemory, type Replayed, replayAnswer } from './results.ts';
 
 export interface CallDependencies {
   services: Services;
-  submit: Submit;
+  submit: SubmitVerbs;
   fetch: Fetch;
   pace: Pace;
   maxWaitMs: number;
@@ -52,6 +52,7 @@ export function callHandler({ services, submit, fetch, pace, maxWaitMs }: CallDe
   }
 
   return async (exchange) => {
+    const receivedAt = performance.now();
     const { headers } = exchange;
     const slash = exchange.path.indexOf('/', prefixLength);
     const service = namedService(
@@ -82,18 +83,20 @@ export function callHandler({ services, submit, fetch, pace, maxWaitMs }: CallDe
     }
     const trace = headers('traceparent');
     const kept = forwarded(exchange.rawHeaders, service.forward);
+    const head = {
+      method: exchange.method,
+      path: slash < 0 ? '' : exchange.path.slice(slash),
+      query: exchange.query,
+      headers:
+        trace !== undefined && !isTraceparent(trace)
+          ? kept.filter(([name]) => !/^trace(parent|state)$/i.test(name))
+          : kept,
+    };
+    const waits = level !== 'none' && hold.waitMs > 0;
     const request = {
       namespace: exchange.namespace,
       service,
-      head: {
-        method: exchange.method,
-        path: slash < 0 ? '' : exchange.path.slice(slash),
-        query: exchange.query,
-        headers:
-          trace !== undefined && !isTraceparent(trace)
-            ? kept.filter(([name]) => !/^trace(parent|state)$/i.test(name))
-            : kept,
-      },
+      head,
       contentType: headers('content-type'),
       correlationId: correlationId(headers),
       labels: labels(headers),
@@ -103,23 +106,24 @@ export function callHandler({ services, submit, fetch, pace, maxWaitMs }: CallDe
       delayMs,
       startByMs: durationField(headers, 'Operation-Start-By'),
       priority: priority(headers),
-      waitMs: level === 'none' ? 0 : hold.waitMs,
-      ...(hold.waitMs > 0 ? { signal: exchange.signal } : {}),
+      waits,
     };
-    const body = await exchange.body(service.maxBodyBytes);
-    const startedAt = performance.now();
-    const outcome = await submit({ ...request, body });
+    const outcome = await submit.submit({ ...request, body: await exchange.body(service.maxBodyBytes) });
+    // The body is stored or handed on: its room is free for others while this caller waits.
+    exchange.releaseBody();
     if (outcome.kind === 'forgotten')
       return { status: 202, headers: ['Operation-Durability', 'none', 'Cache-Control', 'no-store'] };
-    if (outcome.news?.done) {
-      const replayed = outcome.news.result ? inMemory(outcome, outcome.news.result) : await ended(exchange, outcome);
+    const waitMs = hold.waitMs - (performance.now() - receivedAt);
+    const news = waits ? await submit.waitForEnd(outcome, { waitMs, signal: exchange.signal }) : undefined;
+    if (news?.done) {
+      const replayed = news.result ? inMemory(outcome, news.result) : await ended(exchange, outcome);
       if (replayed) return withSubmitHeaders(replayAnswer(exchange, replayed), outcome, hold);
     }
     return acceptedAnswer(exchange, outcome, {
       level,
       hold,
       // What is left of the usual time, where the caller has waited for a part of it already.
-      retryAfterSeconds: pace.retryAfterSeconds(service.name, performance.now() - startedAt),
+      retryAfterSeconds: pace.retryAfterSeconds(service.name, performance.now() - receivedAt),
     });
   };
 }

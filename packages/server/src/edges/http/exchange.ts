@@ -18,6 +18,8 @@ export interface Exchange {
   requestId: string;
   /** Reads the whole body, bounded by `limit`; throws 413 beyond. The memory is counted until the exchange ends. */
   body(limit: number): Promise<Buffer>;
+  /** The body is no longer needed: its memory counts for others. At the latest this happens when the exchange ends. */
+  releaseBody(): void;
   /** Aborts when the client is gone. */
   signal: AbortSignal;
 }

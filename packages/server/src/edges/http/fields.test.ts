@@ -148,8 +148,7 @@ for (const [name, { read, absent, code, good, bad }] of Object.entries(fields)) 
   describe(name, () => {
     test('absent', () => assert.deepEqual(read(one(name, undefined)), absent));
     for (const [value, result] of good)
-      test(`takes ${JSON.stringify(value.slice(0, 40))}`, () =>
-        assert.deepEqual({ ...{ v: read(one(name, value)) } }, { v: result }));
+      test(`takes ${JSON.stringify(value.slice(0, 40))}`, () => assert.deepEqual(read(one(name, value)), result));
     for (const value of bad)
       test(`refuses ${JSON.stringify(value.slice(0, 40))}`, () => {
         assert.throws(

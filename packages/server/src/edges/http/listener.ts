@@ -40,8 +40,13 @@ const requestTimeoutMs = 300_000;
 const keepAliveMs = 75_000;
 /** Time for a refused client to read why and to close: at once would reset the connection under unread bytes, much later keeps its place for it. */
 const lingerMs = 2000;
+/** Requests of one connection in hand at once. More than honest clients send ahead; without a limit one connection could park requests that wait until memory ends. */
+const mostInHand = 2000;
 /** An unread body up to this is read to its end so that the connection stays usable; a larger one costs less to cut off. */
 const drainBytes = 65_536;
+
+const requestsInHand = Symbol('requests in hand');
+type CountingSocket = Socket & { [requestsInHand]?: number };
 
 export class HttpListener implements Service {
   readonly name = 'http';
@@ -126,6 +131,8 @@ export class HttpListener implements Service {
     const { auth, metrics, log, base: baseOptions } = this.#options;
     const requestId = `${this.#options.requestIdPrefix}${(++this.#requests).toString(36)}`;
     const headers = fieldLookup(request);
+    const socket: CountingSocket = request.socket;
+    const inHand = (socket[requestsInHand] = (socket[requestsInHand] ?? 0) + 1);
     const caller: Caller = {
       host: request.headers.host ?? '',
       origin: request.headers.origin,
@@ -137,6 +144,12 @@ export class HttpListener implements Service {
     let base = '';
     let answer: Answer;
     try {
+      if (inHand > mostInHand)
+        throw new WaitlessError(
+          'too-many-connections',
+          `${mostInHand} requests of this connection wait for their answers already`,
+          { retryAfterSeconds: 1, members: { accepted: false } },
+        );
       if (request.httpVersionMajor !== 1) throw new WaitlessError('bad-request', 'only HTTP/1.1 is spoken here');
       base = baseOf(request, baseOptions, this.#url);
       const target = checkTarget(method, request.url!);
@@ -213,7 +226,8 @@ export class HttpListener implements Service {
       response.destroy();
     }
     if (held > 0) this.#options.budget.release(held);
-    exchange?.release();
+    socket[requestsInHand]!--;
+    exchange?.releaseBody();
   }
 
   #problem(error: unknown, context: { base: string; requestId: string; response: ServerResponse }): Answer {
@@ -322,7 +336,7 @@ class HttpExchange implements Exchange {
     return bytes;
   }
 
-  release(): void {
+  releaseBody(): void {
     this.#parts.bodies.release(this.#held);
     this.#held = 0;
   }

@@ -32,18 +32,21 @@ describe('a bare replay', () => {
   test('fields that are ours or act on our origin are left out in any spelling, ours come once', () => {
     const answer = replayAnswer(
       exchange(),
-      replayed(200, [
-        ...['SET-COOKIE', 'a=b'],
-        ...['access-control-allow-origin', '*'],
-        ...['ACCESS-CONTROL-ANYTHING', '*'],
-        ...['Strict-Transport-Security', 'max-age=1'],
-        ...['Operation-Status', 'failed'],
-        ...['Transfer-Encoding', 'chunked'],
-        ...['Content-Length', '99'],
-        ...['Cache-Control', 'public'],
-        ...['X-Kept', '1'],
-        ...['X-Kept', '2'],
-      ]),
+      replayed(
+        200,
+        [
+          ['SET-COOKIE', 'a=b'],
+          ['access-control-allow-origin', '*'],
+          ['ACCESS-CONTROL-ANYTHING', '*'],
+          ['Strict-Transport-Security', 'max-age=1'],
+          ['Operation-Status', 'failed'],
+          ['Transfer-Encoding', 'chunked'],
+          ['Content-Length', '99'],
+          ['Cache-Control', 'public'],
+          ['X-Kept', '1'],
+          ['X-Kept', '2'],
+        ].flat(),
+      ),
     );
     const names = answer.headers.filter((_, i) => i % 2 === 0);
     assert.deepEqual(names, [

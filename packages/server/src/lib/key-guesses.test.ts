@@ -1,7 +1,7 @@
 // Guessing keys gets slower with every guess; mistakes and honest callers do not.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { manualClock } from '../lib/clock.ts';
+import { manualClock } from './clock.ts';
 import { KeyGuesses } from './key-guesses.ts';
 
 function guesses() {

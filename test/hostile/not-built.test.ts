@@ -1,0 +1,131 @@
+// What is documented and not built yet is refused by name with 501, so that nobody believes in something that does not happen.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { errorTable, unbuiltRequestHeaders, unbuiltRoutes } from '@waitless/protocol';
+import { assertProblem, assertUsable, underAttack } from '../support/victim.ts';
+import { requestBytes, type RequestParts } from '../support/raw-http.ts';
+
+const id = `${'0'.repeat(32)}001`;
+
+const headers: readonly (readonly [name: string, value: string])[] = [
+  ['Result-Key', 'customer-42'],
+  ['Ordering-Key', 'customer-42'],
+  ['Callback-Url', 'https://example.com/done'],
+  ['Callback-Url', 'http://127.0.0.1:1/'],
+  ['Callback-Events', 'progress'],
+  ['Callback-Body', 'thin'],
+  ['Callback-Url', ''],
+  ['Accept', 'text/event-stream'],
+  ['Accept', 'application/json;q=0.1, Text/Event-Stream; q=1'],
+];
+
+const queries: readonly string[] = [
+  `/v1/operations/${id}?on-complete=303`,
+  `/v1/operations/${id}?include=result`,
+  `/v1/operations/${id}?token=abc`,
+  `/v1/operations/${id}/result?token=abc`,
+  '/v1/operations?key=customer-42',
+];
+
+const routes: readonly (readonly [method: string, path: string])[] = [
+  ['POST', '/v1/batch'],
+  ['PUT', '/v1/services/new'],
+  ['GET', '/v1/services/work'],
+  ['DELETE', '/v1/services/work'],
+  ['GET', '/v1/services/work/results?correlationId=a'],
+  ['GET', '/v1/services/work/results?key=a'],
+  ['GET', '/v1/services/work/results/customer-42'],
+  ['GET', '/v1/services/work/results/a/b%2Fc'],
+  ['DELETE', '/v1/services/work/results/customer-42'],
+  ['POST', '/v1/services/work/results/refresh?key=a'],
+  ['GET', `/v1/operations/${id}/events`],
+  ['GET', `/v1/operations/${id}/deliveries`],
+  ['POST', '/v1/topics/a.b/events'],
+  ['GET', '/v1/topics/a.b/events?after=1&limit=5'],
+  ['PUT', '/v1/subscriptions/s'],
+  ['GET', '/v1/subscriptions/s'],
+  ['DELETE', '/v1/subscriptions/s'],
+  ['POST', '/v1/subscriptions/s/pause'],
+  ['POST', '/v1/subscriptions/s/resume'],
+  ['POST', '/v1/subscriptions/s/redrive'],
+  ['POST', '/v1/subscriptions/s/leases'],
+  ['GET', '/v1/subscriptions/s/deliveries'],
+  ['GET', '/v1/subscriptions/s/dead-letters'],
+  ['GET', '/v1/stream?operations=a'],
+  ['POST', '/v1/tokens'],
+  ['GET', '/v1/callback-secrets'],
+  ['POST', '/v1/callback-secrets/rotate'],
+  ['GET', '/v1/deliveries/d'],
+  ['POST', '/v1/deliveries/d/retry'],
+  ['POST', '/v1/leases/t/ack'],
+  ['POST', '/v1/leases/t/nack'],
+  ['POST', '/v1/backup'],
+  ['GET', '/asyncapi.json'],
+  ['GET', '/docs'],
+];
+
+test('documented and not built: 501, nothing stored, the connection usable', async (t) => {
+  await underAttack(t, { services: { work: { target: { pull: true } } } }, async (victim) => {
+    const refused = (name: string, parts: RequestParts): Promise<void> =>
+      t.test(`${name} gets 501 not-implemented`, () =>
+        victim.untouchedBy(async () => {
+          const connection = await victim.open();
+          connection.send(requestBytes(parts));
+          const answer = await connection.response();
+          assertProblem(answer, 501, 'not-implemented');
+          assert.notEqual(answer!.json()['detail'], errorTable['not-implemented'].title, 'what is not built is named');
+          await assertUsable(connection);
+        }),
+      );
+    for (const [name, value] of headers) {
+      await refused(`a submit with ${name}: ${value}`, {
+        method: 'POST',
+        path: '/v1/call/work',
+        headers: [[name, value]],
+        body: 'x',
+      });
+    }
+    for (const path of queries) await refused(`GET ${path}`, { path });
+    for (const [method, path] of routes) {
+      await refused(`${method} ${path}`, { method, path, ...(method === 'GET' ? {} : { body: '{"a":1}' }) });
+    }
+  });
+
+  await t.test('the tables above have every header and route that the protocol marks as not built', () => {
+    const named = new Set(headers.map(([name]) => name.toLowerCase()));
+    for (const name of unbuiltRequestHeaders.keys()) assert.ok(named.has(name), name);
+    for (const route of unbuiltRoutes) {
+      const pattern = new RegExp(`^${route.replace(/\{[a-z]+…\}/, '.+').replace(/\{[a-z]+\}/g, '[^/]+')}$`);
+      assert.ok(
+        routes.some(([, path]) => pattern.test(path.split('?')[0]!)),
+        route,
+      );
+    }
+  });
+});
+
+test('a refused header is refused before the body is read, on every method of a call', async (t) => {
+  await underAttack(t, { services: { work: { target: { pull: true } } } }, async (victim) => {
+    for (const method of ['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
+      await t.test(method, () =>
+        victim.untouchedBy(async () =>
+          assertProblem(
+            await victim.ask({
+              method,
+              path: '/v1/call/work/a?b=c',
+              headers: [['Callback-Url', 'https://example.com']],
+            }),
+            501,
+            'not-implemented',
+          ),
+        ),
+      );
+    }
+    await t.test('HEAD', () =>
+      victim.untouchedBy(async () => {
+        const answer = await victim.ask({ method: 'HEAD', path: '/v1/call/work', headers: [['Result-Key', 'a']] });
+        assert.equal(answer.status, 501);
+      }),
+    );
+  });
+});

@@ -1,0 +1,13 @@
+// The journeys of submits and look-ups once more with every signal switched off: a signal is a hint that may be lost, so each promise
+// must hold by the slow polls alone. The tests are the very same; only the servers they start differ.
+import { variant } from '../support/variant.ts';
+
+variant.hints = false;
+variant.pollMs = 20;
+
+await import('./same-id.test.ts');
+await import('./modes.test.ts');
+await import('./idempotency.test.ts');
+await import('./look-up.test.ts');
+await import('./cancel.test.ts');
+await import('./durability.test.ts');

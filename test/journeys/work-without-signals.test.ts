@@ -1,0 +1,11 @@
+// The journeys of backends, workers and times once more with every signal switched off: a signal is a hint that may be lost, so each
+// promise must hold by the slow polls alone. The tests are the very same; only the servers they start differ.
+import { variant } from '../support/variant.ts';
+
+variant.hints = false;
+variant.pollMs = 20;
+
+await import('./backend-answers.test.ts');
+await import('./later.test.ts');
+await import('./pull-workers.test.ts');
+await import('./time.test.ts');
