@@ -1,12 +1,19 @@
 // The options of a server on the command line, made from the server's own table, so that help and behaviour cannot drift apart.
-import type { optionTable } from '@waitless/server';
+import type { optionTable, unbuiltOptions } from '@waitless/server';
 import { type Command, Option } from 'commander';
 import { collect } from './command.ts';
 
 type OptionTable = typeof optionTable;
 
 /** Adds every option of the table but those in `without`. Values stay text: the server's configuration checks them and names the field. */
-export function addServerOptions(command: Command, table: OptionTable, without: readonly string[] = []): void {
+export function addServerOptions(
+  command: Command,
+  { table, unbuilt }: { table: OptionTable; unbuilt: typeof unbuiltOptions },
+  without: readonly string[] = [],
+): void {
+  // Taken so that the configuration can say that they are not built yet; not shown, since they do nothing.
+  for (const { flag } of unbuilt) command.addOption(new Option(`${flag} <value>`).argParser(collect).hideHelp());
+
   for (const { name, flag, argument, list, default: value, help } of table) {
     if (without.includes(name)) continue;
     const option = new Option(

@@ -46,6 +46,7 @@ const submitHeaders = [
 ] as const;
 
 const submitErrors: readonly ErrorCode[] = [
+  'invalid-name',
   'invalid-parameter',
   'duplicate-header',
   'conflicting-headers',
@@ -81,6 +82,7 @@ const resultErrors: readonly ErrorCode[] = [
   'not-started-in-time',
 ];
 const leaseErrors: readonly ErrorCode[] = [
+  'invalid-name',
   'invalid-json',
   'invalid-parameter',
   'unknown-field',

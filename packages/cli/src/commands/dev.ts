@@ -14,13 +14,13 @@ export const dev: CommandModule = {
   name: 'dev',
   summary: 'run a throw-away server with example services, and see what to type next',
   async define(command, context) {
-    const { optionTable, resolveConfig, startServer } = await import('@waitless/server');
+    const { optionTable, resolveConfig, startServer, unbuiltOptions } = await import('@waitless/server');
     examples(command, [
       'npx waitless dev',
       'npx waitless dev --port 8080',
       'npx waitless dev --target mine=http://127.0.0.1:9001',
     ]);
-    addServerOptions(command, optionTable, ['data', 'printConfig']);
+    addServerOptions(command, { table: optionTable, unbuilt: unbuiltOptions }, ['data', 'printConfig']);
     command.action(async (options: Record<string, string | boolean | readonly string[] | undefined>) => {
       const { terminal, output } = context;
       const sources = { env: terminal.env, cwd: terminal.cwd };

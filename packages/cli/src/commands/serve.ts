@@ -7,13 +7,14 @@ export const serve: CommandModule = {
   name: 'serve',
   summary: 'run the server in front of your services',
   async define(command, context) {
-    const { describeConfig, optionTable, resolveConfig, startServer } = await import('@waitless/server');
+    const { describeConfig, optionTable, resolveConfig, startServer, unbuiltOptions } =
+      await import('@waitless/server');
     examples(command, [
       'npx waitless serve --target score=http://127.0.0.1:9001',
       'npx waitless serve --pull jobs --data /var/lib/waitless --port 8080',
       'npx waitless serve --config waitless.yaml --print-config',
     ]);
-    addServerOptions(command, optionTable);
+    addServerOptions(command, { table: optionTable, unbuilt: unbuiltOptions });
     command.action(async (options: Record<string, string | boolean | string[]>) => {
       const { terminal, output } = context;
       let resolved;

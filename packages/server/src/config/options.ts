@@ -247,10 +247,10 @@ export const optionTable: readonly Option[] = [
 ];
 
 /** Documented options of later versions: refused by name, so that nobody believes they work. */
-export const unbuiltOptions: readonly { readonly name: string; readonly env: string }[] = [
-  { name: 'key', env: 'WAITLESS_KEY' },
-  { name: 'validFor', env: 'WAITLESS_VALID_FOR' },
-  { name: 'metricsPort', env: 'WAITLESS_METRICS_PORT' },
+export const unbuiltOptions: readonly { readonly name: string; readonly flag: string; readonly env: string }[] = [
+  { name: 'key', flag: '--key', env: 'WAITLESS_KEY' },
+  { name: 'validFor', flag: '--valid-for', env: 'WAITLESS_VALID_FOR' },
+  { name: 'metricsPort', flag: '--metrics-port', env: 'WAITLESS_METRICS_PORT' },
 ];
 
 /** Variables of the same prefix that other commands read; a server ignores them. */

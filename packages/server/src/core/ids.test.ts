@@ -39,3 +39,17 @@ test('a token leads back to its lease, and any change of it to nothing', () => {
   assert.equal(ids.leaseName(`${token}A`), undefined);
   assert.equal(new Ids({ shard: 0, storeKey: 'b'.repeat(64) }).leaseName(token), undefined);
 });
+
+test('a cursor leads back to its place in its namespace alone, and any change of it to nothing', () => {
+  const cursor = ids.cursor({ namespace: 'alice', seq: 99 });
+  assert.equal(ids.cursorSeq(cursor, 'alice'), 99);
+  assert.equal(ids.cursorSeq(cursor, 'bob'), undefined);
+  assert.equal(ids.cursorSeq(cursor, 'alic'), undefined);
+  assert.equal(new Ids({ shard: 0, storeKey: 'b'.repeat(64) }).cursorSeq(cursor, 'alice'), undefined);
+  for (let i = 0; i < cursor.length; i++) {
+    const changed = `${cursor.slice(0, i)}${cursor[i] === '1' ? '2' : '1'}${cursor.slice(i + 1)}`;
+    assert.equal(ids.cursorSeq(changed, 'alice'), undefined, changed);
+  }
+  for (const other of ['', 'x', `${cursor}A`, ids.leaseToken({ queue: 1, seq: 99, leaseNo: 1, attempt: 1 })])
+    assert.equal(ids.cursorSeq(other, 'alice'), undefined, other);
+});

@@ -10,6 +10,7 @@ import type { OperationKey } from '../engine/engine.ts';
 
 const idPattern = /^([0-9a-f]{32})([0-9a-z]{2})([0-9a-z]{1,11})$/;
 const tokenPattern = /^([0-9a-z]{1,11})-([0-9a-z]{1,11})-([0-9a-z]{1,11})-([0-9a-z]{1,11})-([A-Za-z0-9_-]{27})$/;
+const cursorPattern = /^([0-9a-z]{1,11})-([A-Za-z0-9_-]{27})$/;
 
 const digits = (n: number): string => n.toString(36);
 
@@ -60,6 +61,20 @@ export class Ids {
       leaseNo: Number.parseInt(match[3]!, 36),
       attempt: Number.parseInt(match[4]!, 36),
     };
+  }
+
+  /** Where a list goes on. Signed with its namespace, so that a changed or foreign one is told from ours. */
+  cursor({ namespace, seq }: { namespace: string; seq: number }): string {
+    const at = digits(seq);
+    return `${at}-${this.#sign(`list.${namespace}.${at}`)}`;
+  }
+
+  /** The place of a cursor that this store gave to this namespace, or undefined. */
+  cursorSeq(cursor: string, namespace: string): number | undefined {
+    const [, at, mac] = cursorPattern.exec(cursor) ?? [];
+    return at !== undefined && sameText(mac!, this.#sign(`list.${namespace}.${at}`))
+      ? Number.parseInt(at, 36)
+      : undefined;
   }
 
   /** 162 bits. Key on both sides of a text of checked form: no extension is possible; HMAC objects cost ten times as much here (6.8 µs against 0.6). */

@@ -100,6 +100,17 @@ export class Live implements Service {
     });
   }
 
+  /** Counts somebody who waits for something else than an operation; the answer ends the count. Throws where too many wait. */
+  hold(): () => void {
+    this.ensureRoom();
+    this.#count++;
+    let held = true;
+    return () => {
+      if (held) this.#count--;
+      held = false;
+    };
+  }
+
   /** True when someone here waits for it: lets callers skip the work of telling nobody. */
   has(seq: number): boolean {
     return this.#waiters.has(seq);

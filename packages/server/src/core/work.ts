@@ -112,6 +112,7 @@ export function createWork({ engine, ids, live, clock, fireAndForget, log, metri
     const now = clock.now();
     const kept = takeKept({ namespace, service, max, leaseMs });
     if (kept.length > 0) return kept;
+    const leave = waitMs > 0 ? live.hold() : undefined;
     const over = new AbortController();
     const end = (): void => over.abort();
     // A worker that waits is let go by its time limit, by the end of its connection, by a request that nobody keeps, and by the stop of the server.
@@ -132,6 +133,7 @@ export function createWork({ engine, ids, live, clock, fireAndForget, log, metri
       clearTimeout(timer);
       signal.removeEventListener('abort', end);
       unhear();
+      leave?.();
       unpark?.();
     }
     metrics.leased += leases.length;

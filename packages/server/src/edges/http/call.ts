@@ -65,32 +65,17 @@ export function callHandler({ services, submit, fetch, pace, maxWaitMs }: CallDe
     const level = durability(headers);
     const key = idempotencyKey(headers);
     const delayMs = durationField(headers, 'Operation-Delay');
-    if (level === 'none') {
-      const clash =
-        headers('prefer') !== undefined && hold.preferences.waitSeconds !== undefined
-          ? 'Prefer: wait'
-          : key !== null
-            ? 'Idempotency-Key'
-            : delayMs !== undefined
-              ? 'Operation-Delay'
-              : undefined;
-      if (clash)
-        throw new WaitlessError(
-          'conflicting-headers',
-          `Operation-Durability: none keeps nothing, so ${clash} cannot be honoured; drop one of the two`,
-          { members: { accepted: false } },
-        );
-    }
+    if (level === 'none') refuseWithNone(headers, hold);
     const trace = headers('traceparent');
-    const kept = forwarded(exchange.rawHeaders, service.forward);
+    const passedOn = forwarded(exchange.rawHeaders, service.forward);
     const head = {
       method: exchange.method,
       path: slash < 0 ? '' : exchange.path.slice(slash),
       query: exchange.query,
       headers:
         trace !== undefined && !isTraceparent(trace)
-          ? kept.filter(([name]) => !/^trace(parent|state)$/i.test(name))
-          : kept,
+          ? passedOn.filter(([name]) => !/^trace(parent|state)$/i.test(name))
+          : passedOn,
     };
     const waits = level !== 'none' && hold.waitMs > 0;
     const request = {
@@ -128,6 +113,29 @@ export function callHandler({ services, submit, fetch, pace, maxWaitMs }: CallDe
   };
 }
 
+/** What keeps nothing cannot wait, be repeated safely, or be held to a time. */
+const kept = [
+  'Idempotency-Key',
+  'Operation-Delay',
+  'Operation-Timeout',
+  'Operation-Start-By',
+  'Operation-Priority',
+] as const;
+
+function refuseWithNone(headers: Exchange['headers'], { preferences }: Waiting): void {
+  const clash =
+    preferences.waitSeconds === undefined
+      ? kept.find((name) => headers(name.toLowerCase()) !== undefined)
+      : 'Prefer: wait';
+  if (clash) {
+    throw new WaitlessError(
+      'conflicting-headers',
+      `Operation-Durability: none keeps nothing, so ${clash} cannot be honoured; drop one of the two`,
+      { members: { accepted: false } },
+    );
+  }
+}
+
 function acceptedAnswer(
   exchange: Exchange,
   accepted: Accepted,
@@ -158,17 +166,17 @@ function acceptedAnswer(
   return { status: 202, headers, body: receiptJson(accepted, exchange.base) };
 }
 
-function preferenceApplied({ preferences }: Waiting): string | undefined {
+function preferenceApplied({ preferences, waitMs }: Waiting): string | undefined {
   const applied = [];
   if (preferences.respondAsync) applied.push('respond-async');
-  if (preferences.waitSeconds !== undefined) applied.push(`wait=${preferences.waitSeconds}`);
+  if (preferences.waitSeconds !== undefined) applied.push(`wait=${Math.floor(waitMs / 1000)}`);
   return applied.join(', ') || undefined;
 }
 
 function withSubmitHeaders(answer: Answer, accepted: Accepted, hold: Waiting): Answer {
   answer.headers.push('Correlation-Id', accepted.correlationId ?? accepted.id);
   if (hold.preferences.waitSeconds !== undefined)
-    answer.headers.push('Preference-Applied', `wait=${hold.preferences.waitSeconds}`);
+    answer.headers.push('Preference-Applied', `wait=${Math.floor(hold.waitMs / 1000)}`);
   if (accepted.replayed) answer.headers.push('Idempotent-Replayed', 'true');
   return answer;
 }

@@ -16,7 +16,7 @@ const edgeErrors: readonly ErrorCode[] = [
   'too-many-headers',
   'internal-error',
 ];
-const keyErrors: readonly ErrorCode[] = ['unauthenticated'];
+const keyErrors: readonly ErrorCode[] = ['unauthenticated', 'rate-limited'];
 
 const entryOf = (code: ErrorCode): ErrorEntry => errorTable[code];
 export const component = (kind: string, name: string): Fields => ({ $ref: `#/components/${kind}/${name}` });

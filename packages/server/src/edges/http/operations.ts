@@ -27,10 +27,13 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
   /** A wait that was asked for, capped; the field says what was honoured. */
   function wait(exchange: Exchange): { waitMs: number; applied: string[] } {
     const { waitSeconds } = parsePrefer(exchange.headers('prefer'));
-    return waitSeconds === undefined
-      ? { waitMs: 0, applied: [] }
-      : { waitMs: Math.min(waitSeconds * 1000, maxWaitMs), applied: ['Preference-Applied', `wait=${waitSeconds}`] };
+    return waitSeconds === undefined ? { waitMs: 0, applied: [] } : honoured(Math.min(waitSeconds * 1000, maxWaitMs));
   }
+
+  const honoured = (waitMs: number): { waitMs: number; applied: string[] } => ({
+    waitMs,
+    applied: ['Preference-Applied', `wait=${Math.floor(waitMs / 1000)}`],
+  });
 
   const pace = (record: OperationRecord): string[] =>
     record.finishedAt === null ? ['Retry-After', String(fetch.retryAfterSeconds(record))] : [];
@@ -102,7 +105,7 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
     const createdAfter = time(query.get('createdAfter'), 'createdAfter');
     const createdBefore = time(query.get('createdBefore'), 'createdBefore');
     const statuses = states(query.get('status'));
-    const beforeSeq = cursor(query.get('cursor'));
+    const beforeSeq = place(query.get('cursor'), exchange.namespace);
     const page = await fetch.list({
       namespace: exchange.namespace,
       limit: limit(query.get('limit')),
@@ -125,12 +128,19 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
       if (own && own.correlationId === null) page.items.push(own);
     }
     const next =
-      page.nextSeq === null ? 'null' : JSON.stringify(Buffer.from(`1.${page.nextSeq}`).toString('base64url'));
+      page.nextSeq === null ? 'null' : JSON.stringify(ids.cursor({ namespace: exchange.namespace, seq: page.nextSeq }));
     return jsonAnswer(
       200,
       `{"items":[${page.items.map((record) => document(record, exchange.base)).join(',')}],"next":${next}}`,
     );
   };
+
+  function place(cursor: string | undefined, namespace: string): number | undefined {
+    const seq = cursor === undefined ? undefined : ids.cursorSeq(cursor, namespace);
+    if (cursor !== undefined && seq === undefined)
+      throw new WaitlessError('invalid-cursor', 'the cursor is not one of ours; start without one');
+    return seq;
+  }
 
   const timeline: Handler = async (exchange) => {
     refuseUnbuiltQuery(exchange, ['token']);
@@ -185,12 +195,4 @@ function states(value: string | undefined): OperationStatus[] | undefined {
       throw new WaitlessError('invalid-parameter', `status must be one or more of ${operationStatuses.join(', ')}`);
     return word as OperationStatus;
   });
-}
-
-function cursor(value: string | undefined): number | undefined {
-  if (value === undefined) return undefined;
-  const match = /^1\.([1-9]\d{0,15})$/.exec(Buffer.from(value, 'base64url').toString('latin1'));
-  if (!match || !Number.isSafeInteger(Number(match[1])))
-    throw new WaitlessError('invalid-cursor', 'the cursor is not one of ours; start without one');
-  return Number(match[1]);
 }
