@@ -94,8 +94,8 @@ const rows: readonly Row[] = [
   },
   {
     row: 'T11',
-    what: 'a method of WebDAV',
-    parts: { method: 'PROPFIND', path: '/v1/call/work' },
+    what: 'a method of WebDAV on a list',
+    parts: { method: 'PROPFIND', path: '/v1/operations' },
     status: 405,
     code: 'method-not-allowed',
   },

@@ -63,7 +63,7 @@ test('T16: a connection that sends thousands of requests ahead, each to wait, ha
         statuses.set(answer.status, (statuses.get(answer.status) ?? 0) + 1);
         if (answer.status === 429) assertProblem(answer, 429, 'too-many-connections');
       }
-      assert.deepEqual([...statuses.keys()].sort(), [200, 429]);
+      assert.deepEqual(new Set(statuses.keys()), new Set([200, 429]));
       await assertUsable(connection);
     }),
   );

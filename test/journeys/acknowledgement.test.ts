@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { backendFor, gate, never } from '../support/backend.ts';
 import { get, post } from '../support/http.ts';
-import { resultOf, statusOf, submit } from '../support/operations.ts';
+import { resultOf, statusOf, submit, waitersReach } from '../support/operations.ts';
 import { serverFor } from '../support/server.ts';
 import { spawnServer } from '../support/spawn-server.ts';
 
@@ -57,17 +57,13 @@ test('2,000 callers waiting at once cost bounded memory, and every one of them g
         post(`${server.url}/v1/call/score`, { body: `caller ${from + index}`, headers: { Prefer: 'wait=50' } }),
       ),
     );
-  const waiting = async (): Promise<number> => {
-    const { text } = await get(`${server.url}/metrics`);
-    return Number(/^waitless_waiters(?:\{[^}]*\})? (\d+)$/m.exec(text)?.[1] ?? Number.NaN);
-  };
   // The first requests of a process cost what no later ones do: compiled code, page cache, buffers.
   const first = waitFor(0, 100);
-  while ((await waiting()) < 100);
+  await waitersReach(server.url, (waiters) => waiters >= 100);
   const before = await residentBytes(server.pid);
 
   const all = waitFor(100, callers);
-  while ((await waiting()) < callers + 100);
+  await waitersReach(server.url, (waiters) => waiters >= callers + 100);
   const grown = (await residentBytes(server.pid)) - before;
 
   held.open();
@@ -91,14 +87,10 @@ test('callers who go away while they wait leave nothing behind and lose nothing'
   const waiting = Array.from({ length: 50 }, () =>
     get(accepted.result, { headers: { Prefer: 'wait=50' }, signal: gone.signal }).catch(() => 'gone'),
   );
-  const inMetrics = async (): Promise<number> =>
-    Number(
-      /^waitless_waiters(?:\{[^}]*\})? (\d+)$/m.exec((await get(`${server.url}/metrics`)).text)?.[1] ?? Number.NaN,
-    );
-  while ((await inMetrics()) < 50);
+  await waitersReach(server.url, (waiters) => waiters >= 50);
   gone.abort();
   assert.ok((await Promise.all(waiting)).every((one) => one === 'gone'));
-  while ((await inMetrics()) > 0);
+  await waitersReach(server.url, (waiters) => waiters === 0);
 
   held.open();
   assert.equal((await resultOf(accepted.result)).text, 'kept');

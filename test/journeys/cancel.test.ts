@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import type { Operation } from '@waitless/protocol';
 import { backendFor, gate, never } from '../support/backend.ts';
 import { get, post, type Received, send } from '../support/http.ts';
-import { assertProblem, ended, statusOf, statusWhen, submit } from '../support/operations.ts';
+import { assertProblem, ended, statusOf, statusWhen, submit, waitersReach } from '../support/operations.ts';
 import { answerLease, leaseCall, reply, takeOne } from '../support/pull-worker.ts';
 import { serverFor } from '../support/server.ts';
 
@@ -92,7 +92,7 @@ test('those who wait for a cancelled operation are told at once', async (t) => {
     post(`${server.url}/v1/call/jobs`, { headers: { ...key, Prefer: 'wait=50' } }),
   ];
   // Cancelled only once they wait: then it is the cancel that wakes them.
-  for (;;) if (/^waitless_waiters(?:\{[^}]*\})? 3$/m.test((await get(`${server.url}/metrics`)).text)) break;
+  await waitersReach(server.url, (waiters) => waiters === 3);
 
   await cancel(status);
 

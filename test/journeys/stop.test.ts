@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import type { Operation } from '@waitless/protocol';
 import { backendFor, never } from '../support/backend.ts';
 import { get, post } from '../support/http.ts';
-import { resultOf, statusOf, submit } from '../support/operations.ts';
+import { resultOf, statusOf, submit, waitersReach } from '../support/operations.ts';
 import { leaseCall, takeOne } from '../support/pull-worker.ts';
 import { temporaryFolder } from '../support/server.ts';
 import { NotStarted, spawnServer } from '../support/spawn-server.ts';
@@ -27,7 +27,7 @@ test('after SIGTERM those who wait are let go with 202, the exit code is 0, and 
   );
   const looking = get(accepted[0]!.result, { headers: { Prefer: 'wait=50' } });
   const idle = leaseCall(first.url, 'jobs', { waitSeconds: 50 });
-  for (;;) if (/^waitless_waiters(?:\{[^}]*\})? 6$/m.test((await get(`${first.url}/metrics`)).text)) break;
+  await waitersReach(first.url, (waiters) => waiters === 6);
 
   const ended = first.end('SIGTERM');
   const letGo = await Promise.all(waiting);

@@ -6,6 +6,7 @@ variant.hints = false;
 variant.pollMs = 20;
 
 await import('./backend-answers.test.ts');
+await import('./results.test.ts');
 await import('./later.test.ts');
 await import('./pull-workers.test.ts');
 await import('./time.test.ts');

@@ -1,7 +1,7 @@
 // The client's side in a line each: submit, look, wait for the end.
 import assert from 'node:assert/strict';
 import type { Operation, OperationReceipt } from '@waitless/protocol';
-import { get, type Received, send, type Sent } from './http.ts';
+import { get, type Received, send, type Sent, until } from './http.ts';
 
 export interface Accepted {
   id: string;
@@ -78,4 +78,12 @@ export function assertProblem(answer: Received, status: number, code: string): v
   assert.equal(problem.status, status);
   assert.match(problem.type, new RegExp(`/problems/${code}$`));
   assert.equal(answer.headers['operation-status'], undefined, 'a problem of ours never looks like a result');
+}
+
+/** Resolves when so many requests wait at the server, by its own count. */
+export async function waitersReach(base: string, fits: (waiters: number) => boolean): Promise<void> {
+  await until(async () => {
+    const { text } = await get(`${base}/metrics`);
+    return fits(Number(/^waitless_waiters(?:\{[^}]*\})? (\d+)$/m.exec(text)?.[1] ?? Number.NaN)) ? true : undefined;
+  });
 }

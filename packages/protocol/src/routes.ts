@@ -3,7 +3,7 @@ import type { ErrorCode } from './errors.ts';
 
 export type HttpMethod = 'GET' | 'POST' | 'PUT' | 'DELETE';
 
-/** Every method a submit may have; TRACE and CONNECT never reach a route. */
+/** Those of the submit that OpenAPI and every HTTP client know; the server takes whatever its parser does, but TRACE and CONNECT. */
 export const callMethods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const;
 
 export interface QueryParameter {

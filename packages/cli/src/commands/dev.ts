@@ -43,9 +43,10 @@ export const dev: CommandModule = {
           },
         });
         const server = await startOnFreePort(resolved, startServer);
+        const ended = runUntilSignal(server, context);
         announce(server, resolved, context);
         printNextLines(server.url, context);
-        context.exit(await runUntilSignal(server, context));
+        context.exit(await ended);
       } catch (error) {
         throw startFailure(error, resolved);
       } finally {

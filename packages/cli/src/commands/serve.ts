@@ -25,9 +25,11 @@ export const serve: CommandModule = {
           return;
         }
         const server = await startServer(resolved.config);
+        // Signals are heard before the URL is printed: whoever reads it may stop us the moment after.
+        const ended = runUntilSignal(server, context);
         announce(server, resolved, context);
         if (output.person) output.line(output.out.dim('  Ctrl-C stops it.'));
-        context.exit(await runUntilSignal(server, context));
+        context.exit(await ended);
       } catch (error) {
         throw startFailure(error, resolved);
       }

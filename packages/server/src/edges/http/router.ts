@@ -1,5 +1,6 @@
 // Finds the handler of a request in the one route table; HEAD is served wherever GET is.
-import { callMethods, type Route, type RouteName, routes, unbuiltRoutes, WaitlessError } from '@waitless/protocol';
+import { METHODS } from 'node:http';
+import { type Route, type RouteName, routes, unbuiltRoutes, WaitlessError } from '@waitless/protocol';
 import findMyWay, { type HTTPMethod } from 'find-my-way';
 import type { Handler } from './exchange.ts';
 
@@ -29,6 +30,9 @@ function rawParams(pattern: string, path: string): Match['params'] | undefined {
   return params;
 }
 
+/** Whatever the parser knows, WebDAV and QUERY included; TRACE would echo credentials and CONNECT is for proxies. */
+const anyMethods: readonly string[] = METHODS.filter((method) => method !== 'TRACE' && method !== 'CONNECT');
+
 const pattern = (path: string): string => path.replace(/\{[a-z]+…\}/, '*').replace(/\{([a-z]+)\}/g, ':$1');
 
 export function createRouter(handlers: Readonly<Record<RouteName, Handler>>): (method: string, path: string) => Match {
@@ -43,7 +47,7 @@ export function createRouter(handlers: Readonly<Record<RouteName, Handler>>): (m
     allowed.set(path, set);
   };
   for (const [name, route] of Object.entries(routes) as [RouteName, Route][]) {
-    const methods = route.method === 'ANY' ? callMethods : route.method === 'GET' ? ['GET', 'HEAD'] : [route.method];
+    const methods = route.method === 'ANY' ? anyMethods : route.method === 'GET' ? ['GET', 'HEAD'] : [route.method];
     add(methods, route.path, { route, handler: handlers[name] });
   }
   for (const path of unbuiltRoutes) {
