@@ -27,7 +27,8 @@ test('after SIGTERM those who wait are let go with 202, the exit code is 0, and 
   );
   const looking = get(accepted[0]!.result, { headers: { Prefer: 'wait=50' } });
   const idle = leaseCall(first.url, 'jobs', { waitSeconds: 50 });
-  await waitersReach(first.url, (waiters) => waiters === 6);
+  // Five submits, one look-up and the idle worker.
+  await waitersReach(first.url, (waiters) => waiters === 7);
 
   const ended = first.end('SIGTERM');
   const letGo = await Promise.all(waiting);
