@@ -227,11 +227,10 @@ function run(): void {
     kind === callKinds.lease ||
     (kind === callKinds.other && writes.has((cells[at] as OtherCall).op));
 
-  /** @param done messages that are finished with this answer */
-  function post(out: Writer, done = 0): void {
-    if (out.empty && done === 0) return;
+  function post(out: Writer): void {
+    if (out.empty) return;
     const { cells, bytes } = out.take();
-    const message: AnswerMessage = { cells, bytes, done };
+    const message: AnswerMessage = { cells, bytes };
     port.postMessage(message, message.bytes ? [message.bytes] : []);
   }
 
@@ -246,13 +245,13 @@ function run(): void {
     store.flushCounters();
   }
 
-  function group(messages: readonly CallMessage[], writing: boolean, done: number): void {
+  function group(messages: readonly CallMessage[], writing: boolean): void {
     const out = new Writer();
     for (const message of messages) store.nowMs = Math.max(store.nowMs, message.nowMs);
     if (!writing) {
       performAll(messages, out);
       store.takers.committed();
-      return post(out, done);
+      return post(out);
     }
     begin.run();
     try {
@@ -272,7 +271,7 @@ function run(): void {
       throw error;
     }
     for (const taker of store.takers.committed()) writeLeases(out, taker);
-    post(out, done);
+    post(out);
   }
 
   /** After a failed sync nothing may be acknowledged any more (the kernel may have dropped the pages); a full disk or a bad row is survived. */
@@ -311,20 +310,19 @@ function run(): void {
       m.marks.some((at, i) => i % 2 === 0 && isWrite(m.cells[at] as number, m.cells, at + 2)),
     );
     try {
-      group(messages, writing, messages.length);
+      group(messages, writing);
     } catch (error) {
       if (isFatal(error)) return broken(messages, error as Error);
       if ((error as { code?: string }).code === 'SQLITE_FULL') ballast.drop();
       // One call spoiled the group (or the disk is full): each on its own, so that only the guilty one fails.
       for (const single of messages.flatMap((m) => [...callsOf(m)])) {
         try {
-          group([single.message], true, 0);
+          group([single.message], true);
         } catch (own) {
           if (isFatal(own)) return broken([single.message], own as Error);
           fail(single.message, own as Error);
         }
       }
-      post(new Writer(), messages.length);
     }
     if (closing) {
       clearTimeout(timer);

@@ -29,8 +29,6 @@ export interface CallMessage {
 
 /** A message from the store: answers one after another. */
 export interface AnswerMessage {
-  /** How many messages to the store it ends. */
-  done: number;
   cells: Cell[];
   bytes: ArrayBuffer | null;
 }
