@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { assertWorks, has } from './page-worker.ts';
 
 test('the worker in Go', async (t) => {
-  if (!has('go', 'version')) return t.skip('go is not installed');
+  if (!has('go', 'version')) return t.skip('skipped: go is not installed');
   await assertWorks(t, {
     name: 'worker.go',
     before: ['go', 'build', '-o', 'worker', 'worker.go'],

@@ -34,7 +34,7 @@ export const headerTable = [
   h('Operation-Timeout', 'request', 'Total time allowed, such as `30s` or `10m`; capped by the service.'),
   h('Operation-Delay', 'request', 'Do not start before this much time has passed.'),
   h('Operation-Start-By', 'request', 'Give up when not started within this time.'),
-  h('Operation-Priority', 'request', '0 to 9, default 5: a head start of seconds in the queue.'),
+  h('Operation-Priority', 'request', '0 to 9, default 5: a head start of seconds in the queue, on the first attempt.'),
   h('Operation-Labels', 'request', '`name=value, name=value`, queryable in lists.'),
   h('Operation-Durability', 'request', '`stored` (default), `memory` or `none`; echoed in the answer.'),
   h('traceparent', 'request', 'W3C trace context, continued on every attempt.'),

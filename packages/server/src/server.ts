@@ -142,7 +142,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       config.publicUrl ??
       (anyAddress ? `http://127.0.0.1:${new URL(listener.url).port}` : listener.url);
 
-    let state: 'starting' | 'ready' | 'stopping' | 'broken' = 'starting';
+    let state: 'starting' | 'ready' | 'stopping' = 'starting';
     const operations = operationHandlers({ fetch, services, ids, maxWaitMs: config.maxWaitMs });
     const leases = leaseHandlers({ services, work, reply, maxWaitMs: config.maxWaitMs });
     const operate = operateHandlers({

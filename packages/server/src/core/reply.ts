@@ -10,6 +10,7 @@ import type { Ids, LeaseName } from './ids.ts';
 import { type Answer, judge } from './lifecycle.ts';
 import type { Live } from './live.ts';
 import type { Pace } from './pace.ts';
+import { orphanPolicy } from './retry.ts';
 import type { Services } from './services.ts';
 
 export interface LeaseAnswer extends LeaseName {
@@ -30,8 +31,7 @@ export interface ReplyDependencies {
   metrics: Metrics;
 }
 
-/** Attempts and times for operations whose service is no longer configured: end them soon, keep what came. */
-const orphanPolicy = { maxAttempts: 1, initialDelayMs: 1000, maxDelayMs: 1000 };
+/** For operations whose service is no longer configured: what was under way may still come. */
 const orphanReplyTimeoutMs = 3_600_000;
 
 export class Reply {

@@ -6,6 +6,9 @@ export interface RetryPolicy {
   maxDelayMs: number;
 }
 
+/** For operations whose service is no longer configured: they end soon and keep what came. */
+export const orphanPolicy: RetryPolicy = { maxAttempts: 1, initialDelayMs: 1000, maxDelayMs: 1000 };
+
 /** A backend that asks for more than a day is taken to mean a day (also keeps timers in range). */
 const longestRetryAfterMs = 86_400_000;
 

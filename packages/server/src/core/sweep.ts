@@ -8,6 +8,7 @@ import { pause, type Service } from '../lib/service.ts';
 import type { Dispatch } from './dispatch.ts';
 import { judgeClock } from './lifecycle.ts';
 import type { Live } from './live.ts';
+import { orphanPolicy } from './retry.ts';
 import type { Services } from './services.ts';
 
 export interface SweepDependencies {
@@ -99,7 +100,7 @@ export class Sweep implements Service {
     for (const due of outcome.due) {
       const queue = await services.queue(due.queue);
       const service: ServiceConfig | undefined = queue && services.get(queue.service);
-      const policy = service?.retry ?? { maxAttempts: 1, initialDelayMs: 1000, maxDelayMs: 1000 };
+      const policy = service?.retry ?? orphanPolicy;
       decisions.push({
         seq: due.seq,
         version: due.version,

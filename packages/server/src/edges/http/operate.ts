@@ -17,7 +17,7 @@ export interface OperateDependencies {
   clock: Clock;
   version: string;
   keyRequired: boolean;
-  isReady: () => 'ready' | 'starting' | 'stopping' | 'broken';
+  isReady: () => 'ready' | 'starting' | 'stopping';
   metricsText: () => Promise<{ type: string; text: string }>;
 }
 
