@@ -39,7 +39,7 @@ const compositionRoot = new Set(['server.ts', 'index.ts']);
 const strangers = /** @type {Record<string, string[]>} */ ({
   edges: ['auth.ts', 'edge.ts'],
   targets: ['address.ts', 'target.ts'],
-  engines: [],
+  engines: ['rows.ts'],
 });
 
 const importLine =

@@ -173,6 +173,12 @@ export const errorTable = {
     "Nothing was accepted. The server's log says why.",
     true,
   ),
+  'engine-unavailable': entry(
+    503,
+    'The database cannot be reached',
+    'Where the answer has "accepted": false, nothing was accepted; otherwise it is not known: repeat with the same Idempotency-Key after Retry-After. The server goes on by itself once the database is back.',
+    true,
+  ),
   'shutting-down': entry(503, 'The server is stopping', 'Nothing was accepted. Repeat after Retry-After.', true),
   'timed-out': entry(504, 'The operation did not end in its time', 'Its timeout passed before a result came.'),
   'not-started-in-time': entry(

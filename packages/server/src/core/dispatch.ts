@@ -1,4 +1,5 @@
 // Dispatch: takes operations of push services and carries each to its backend, never more at once than the service allows.
+import { WaitlessError } from '@waitless/protocol';
 import type { ServiceConfig } from '../config/config-shape.ts';
 import type { Engine, LeasedOperation, RequestHead, ResultContent } from '../engine/engine.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -10,7 +11,7 @@ import type { FireAndForget } from './fire-and-forget.ts';
 import type { Ids } from './ids.ts';
 import type { Answer } from './lifecycle.ts';
 import type { Live } from './live.ts';
-import type { Reply } from './reply.ts';
+import type { LeaseAnswer, Reply } from './reply.ts';
 
 /** One message out, as a target needs it. */
 export interface OutboundRequest {
@@ -34,7 +35,7 @@ export interface Target {
 }
 
 export interface DispatchDependencies {
-  engine: Pick<Engine, 'lease' | 'readBody'>;
+  engine: Pick<Engine, 'lease' | 'readBody' | 'recordsOf' | 'onSignal'>;
   services: Iterable<ServiceConfig>;
   target: Target;
   reply: Reply;
@@ -45,6 +46,8 @@ export interface DispatchDependencies {
   fireAndForget: FireAndForget;
   /** Base of reply and progress URLs, asked when it is needed: the port may be known only after listening. */
   backendBase: () => string;
+  /** How often attempts are looked after without a hint. */
+  everyMs?: number | undefined;
   log: Log;
   metrics: Metrics;
 }
@@ -55,6 +58,9 @@ const leaseSlackMs = 60_000;
 const deadlineSlackMs = 1000;
 /** Bodies handed to one round of attempts. */
 const mostBytes = 16 * 1024 * 1024;
+/** Without a hint: the longest an attempt goes on for an operation that another node has ended, against a read per attempt each time. */
+const pollMs = 5000;
+const pollBatch = 500;
 /** After the store refused: long enough not to spin, short enough to be back within seconds. */
 const storePauseMs = 500;
 
@@ -67,6 +73,29 @@ export class Dispatch implements Service {
 
   constructor(dependencies: DispatchDependencies) {
     this.#d = dependencies;
+    dependencies.engine.onSignal((signal) => {
+      if (signal.kind === 'operation' && this.#attempts.has(signal.seq)) void this.#lookAt([signal.seq]);
+    });
+  }
+
+  /** Another node may have cancelled what is attempted here. */
+  async #lookAt(seqs: readonly number[]): Promise<void> {
+    // A store that cannot be read now is read at the next turn.
+    const records = await this.#d.engine.recordsOf(seqs).catch(() => []);
+    for (const { seq, finishedAt, leaseNo } of records) {
+      const attempt = this.#attempts.get(seq);
+      if (attempt && (finishedAt !== null || leaseNo > attempt.leaseNo)) this.abort(seq);
+    }
+  }
+
+  /** The slow poll that finds what a lost hint did not tell. */
+  async #watch(stop: AbortSignal): Promise<void> {
+    while (!stop.aborted) {
+      await pause(this.#d.everyMs ?? pollMs, stop);
+      const seqs = [...this.#attempts.keys()];
+      for (let i = 0; i < seqs.length && !stop.aborted; i += pollBatch)
+        await this.#lookAt(seqs.slice(i, i + pollBatch));
+    }
   }
 
   get inFlight(): number {
@@ -77,6 +106,7 @@ export class Dispatch implements Service {
     this.#stop = new AbortController();
     for (const service of this.#d.services)
       if (service.target.kind === 'http') this.#loops.push(this.#run(service, this.#stop.signal));
+    this.#loops.push(this.#watch(this.#stop.signal));
     return Promise.resolve();
   }
 
@@ -123,6 +153,7 @@ export class Dispatch implements Service {
             maxBytes: mostBytes,
             leaseMs,
             wait: true,
+            now: () => this.#d.clock.now(),
           },
           this.#d.clock.now(),
           stop,
@@ -147,6 +178,7 @@ export class Dispatch implements Service {
     const startedAt = clock.now();
     metrics.attempts++;
     metrics.leased++;
+    let unread: unknown;
     try {
       if (stop.aborted) abort.abort('stopping');
       const id = ids.operationId(lease);
@@ -155,20 +187,21 @@ export class Dispatch implements Service {
         service,
         head: JSON.parse(lease.head) as RequestHead,
         headers: this.#headers(service, lease, id),
-        body: lease.body ?? engine.readBody(seq, 'request'),
+        body: lease.body ?? noticing(engine.readBody(seq, 'request'), (error) => (unread = error)),
         bodyBytes: lease.bodyBytes,
         timeoutMs: Math.max(1, Math.min(service.attemptTimeoutMs, deadlineAt + deadlineSlackMs - startedAt)),
         signal: abort.signal,
       });
-      const settled: Answer = stop.aborted && answer.kind === 'failure' ? { kind: 'released' } : answer;
+      // What we did not send whole is no fault of the backend.
+      const ours = stop.aborted || (unread instanceof WaitlessError && unread.code === 'engine-unavailable');
+      const settled: Answer = ours && answer.kind === 'failure' ? { kind: 'released' } : answer;
       const received = answer.kind === 'response' ? answer.response.body.length : 0;
       budget.hold(received);
       try {
-        // A cancelled operation has ended already; the store says so and nothing is recorded.
-        const [outcome] = await reply.settle([
+        await this.#record(
           { queue, seq, leaseNo, attempt, serviceName: service.name, deadlineAt, answer: settled },
-        ]);
-        if (outcome?.kind === 'refused') throw outcome.error;
+          { leaseUntil: lease.leaseUntil, stop },
+        );
       } finally {
         budget.release(received);
       }
@@ -178,6 +211,29 @@ export class Dispatch implements Service {
     } finally {
       budget.release(held);
       if (this.#attempts.get(seq)?.leaseNo === leaseNo) this.#attempts.delete(seq);
+    }
+  }
+
+  /**
+   * Records what came of an attempt. While the store refuses, the answer is kept in the attempt's place, so that no more are held than may be
+   * under way, until the lease has run out. A cancelled operation has ended already: the store says so and nothing is recorded.
+   */
+  async #record(answer: LeaseAnswer, { leaseUntil, stop }: { leaseUntil: number; stop: AbortSignal }): Promise<void> {
+    const { reply, clock, log } = this.#d;
+    let until = leaseUntil;
+    for (let tries = 1; ; tries++) {
+      const askedAt = clock.now();
+      const refusal = await reply.settle([answer]).then(
+        ([outcome]) => (outcome?.kind === 'refused' ? outcome.error : undefined),
+        (error: unknown) => error,
+      );
+      if (refusal === undefined) return;
+      if (stop.aborted || !(refusal instanceof WaitlessError && refusal.retry)) throw refusal;
+      if (tries === 1) log.warn('dispatch.kept', { service: answer.serviceName, seq: answer.seq, error: refusal });
+      await pause(storePauseMs, stop);
+      // No lease runs out while nobody can reach the store.
+      if (refusal.code === 'engine-unavailable') until += clock.now() - askedAt;
+      if (clock.now() >= until) throw refusal;
     }
   }
 
@@ -238,5 +294,18 @@ export class Dispatch implements Service {
       sending.add(one);
     }
     await Promise.all(sending);
+  }
+}
+
+/** The same chunks; says why they ended early. */
+async function* noticing(
+  chunks: AsyncIterable<Uint8Array>,
+  broken: (error: unknown) => void,
+): AsyncIterable<Uint8Array> {
+  try {
+    yield* chunks;
+  } catch (error) {
+    broken(error);
+    throw error;
   }
 }

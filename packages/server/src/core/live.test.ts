@@ -1,13 +1,29 @@
-// Who waits is woken by news, by a poll when the news got lost, or by its own time limit.
+// Who waits is woken by news, by a signal of the store, by a poll when both got lost, or by its own time limit.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { OperationRecord } from '../engine/engine.ts';
+import type { OperationRecord, Signal } from '../engine/engine.ts';
 import { Live } from './live.ts';
 
-const nothing = { recordsOf: () => Promise.resolve([]) };
+/** A store that knows the given operations, remembers what it was asked for, and signals what the test says. */
+function fakeStore(...known: Pick<OperationRecord, 'seq' | 'version' | 'finishedAt'>[]) {
+  const asked: number[][] = [];
+  const listeners: ((signal: Signal) => void)[] = [];
+  return {
+    asked,
+    listeners,
+    recordsOf(seqs: readonly number[]) {
+      asked.push([...seqs]);
+      return Promise.resolve(known.filter(({ seq }) => seqs.includes(seq)) as OperationRecord[]);
+    },
+    onSignal: (listener: (signal: Signal) => void) => void listeners.push(listener),
+    signal: (...seqs: number[]) => {
+      for (const seq of seqs) for (const listener of listeners) listener({ kind: 'operation', seq });
+    },
+  };
+}
 
 test('news wakes those whom it concerns and nobody else', async () => {
-  const live = new Live({ engine: nothing, maxWaiters: 10 });
+  const live = new Live({ engine: fakeStore(), maxWaiters: 10 });
   const changed = live.wait(1, { version: 3, onlyDone: false, timeoutMs: 60_000 });
   const done = live.wait(1, { version: 3, onlyDone: true, timeoutMs: 60_000 });
   const other = live.wait(2, { version: 0, onlyDone: false, timeoutMs: 60_000 });
@@ -24,14 +40,64 @@ test('news wakes those whom it concerns and nobody else', async () => {
   assert.equal(live.has(1), false);
 });
 
+test('a signal of the store makes those re-read whom it concerns, all of one turn together', async () => {
+  const store = fakeStore({ seq: 1, version: 4, finishedAt: null }, { seq: 2, version: 7, finishedAt: 1 });
+  const live = new Live({ engine: store, maxWaiters: 10 });
+  const changed = live.wait(1, { version: 3, onlyDone: false, timeoutMs: 60_000 });
+  const undone = live.wait(1, { version: 3, onlyDone: true, timeoutMs: 60_000 });
+  const done = live.wait(2, { version: 3, onlyDone: true, timeoutMs: 60_000 });
+  store.signal(1, 2, 3, 1);
+  assert.deepEqual(await changed, { version: 4, done: false });
+  assert.deepEqual(await done, { version: 7, done: true });
+  assert.deepEqual(store.asked, [[1, 2]]);
+  assert.equal(live.waiting, 1);
+  await live.stop();
+  assert.equal(await undone, undefined);
+});
+
+test('a signal that came just before the wait began is not lost, however many came in between', async () => {
+  const store = fakeStore({ seq: 1, version: 2, finishedAt: 1 });
+  const live = new Live({ engine: store, maxWaiters: 10 });
+  store.signal(1, ...Array.from({ length: 9999 }, (_, i) => 1000 + i));
+  assert.deepEqual(await live.wait(1, { version: 1, onlyDone: true, timeoutMs: 60_000 }), { version: 2, done: true });
+  store.signal(...Array.from({ length: 9999 }, (_, i) => 20_000 + i));
+  assert.deepEqual(await live.wait(1, { version: 1, onlyDone: true, timeoutMs: 60_000 }), { version: 2, done: true });
+  assert.deepEqual(store.asked, [[1], [1]]);
+});
+
+test('who begins to wait without a signal before asks the store nothing', async () => {
+  const store = fakeStore({ seq: 1, version: 2, finishedAt: 1 });
+  const live = new Live({ engine: store, maxWaiters: 10 });
+  const waiting = live.wait(1, { version: 2, onlyDone: false, timeoutMs: 60_000 });
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  assert.deepEqual(store.asked, []);
+  await live.stop();
+  assert.equal(await waiting, undefined);
+});
+
+test('a store that cannot be read at a signal leaves the waiter to the next one', async () => {
+  const store = fakeStore({ seq: 1, version: 2, finishedAt: 1 });
+  let down = true;
+  let refused = (): void => {};
+  const tried = new Promise<void>((resolve) => (refused = resolve));
+  const recordsOf = (seqs: readonly number[]): Promise<OperationRecord[]> => {
+    if (!down) return store.recordsOf(seqs);
+    refused();
+    return Promise.reject(new Error('the database is away'));
+  };
+  const live = new Live({ engine: { recordsOf, onSignal: store.onSignal }, maxWaiters: 10 });
+  const waiting = live.wait(1, { version: 1, onlyDone: true, timeoutMs: 60_000 });
+  store.signal(1);
+  await tried;
+  down = false;
+  store.signal(1);
+  assert.deepEqual(await waiting, { version: 2, done: true });
+});
+
 test('a lost hint is made good by the slow poll', async () => {
-  const record = { seq: 1, version: 9, finishedAt: 1 } as OperationRecord;
-  const live = new Live({
-    engine: { recordsOf: () => Promise.resolve([record]) },
-    maxWaiters: 10,
-    hints: false,
-    everyMs: 1,
-  });
+  const store = fakeStore({ seq: 1, version: 9, finishedAt: 1 });
+  const live = new Live({ engine: store, maxWaiters: 10, hints: false, everyMs: 1 });
+  assert.deepEqual(store.listeners, []);
   await live.start();
   const waiting = live.wait(1, { version: 0, onlyDone: true, timeoutMs: 60_000 });
   live.wake(1, { version: 9, done: true });
@@ -40,7 +106,7 @@ test('a lost hint is made good by the slow poll', async () => {
 });
 
 test('who leaves is forgotten, who comes too many is refused', async () => {
-  const live = new Live({ engine: nothing, maxWaiters: 1 });
+  const live = new Live({ engine: fakeStore(), maxWaiters: 1 });
   const gone = new AbortController();
   live.ensureRoom();
   const waiting = live.wait(1, { version: 0, onlyDone: true, timeoutMs: 60_000, signal: gone.signal });

@@ -22,15 +22,21 @@ interface Waiter {
 /** How often waiters re-read without a hint: the longest delay a lost hint can cause, against a read per waiter each time. */
 const pollMs = 5000;
 const pollBatch = 500;
+/** Signals of operations nobody waits for yet that are remembered, in two halves: another node may end an operation before its submitter begins to wait. */
+const remembered = 20_000;
 
 export class Live implements Service {
   readonly name = 'live';
-  readonly #engine: Pick<Engine, 'recordsOf'>;
+  readonly #engine: Pick<Engine, 'recordsOf' | 'onSignal'>;
   readonly #waiters = new Map<number, Set<Waiter>>();
   readonly #maxWaiters: number;
   readonly #hints: boolean;
   readonly #pollMs: number;
   #count = 0;
+  /** Operations that were signalled and are read again at the end of this turn. */
+  readonly #signalled = new Set<number>();
+  #recent = new Set<number>();
+  #before = new Set<number>();
   /** Others that hold a request and must be let go at a stop. A set, because thousands of listeners on one signal are slow to remove. */
   readonly #onStop = new Set<() => void>();
   #stop = new AbortController();
@@ -43,7 +49,7 @@ export class Live implements Service {
     hints = true,
     everyMs = pollMs,
   }: {
-    engine: Pick<Engine, 'recordsOf'>;
+    engine: Pick<Engine, 'recordsOf' | 'onSignal'>;
     maxWaiters: number;
     hints?: boolean;
     everyMs?: number;
@@ -52,6 +58,34 @@ export class Live implements Service {
     this.#maxWaiters = maxWaiters;
     this.#hints = hints;
     this.#pollMs = everyMs;
+    if (hints) {
+      engine.onSignal((signal) => {
+        if (signal.kind === 'operation') this.#onSignal(signal.seq);
+      });
+    }
+  }
+
+  #onSignal(seq: number): void {
+    if (this.#waiters.has(seq)) return this.#readSoon(seq);
+    if (this.#recent.size >= remembered / 2) [this.#before, this.#recent] = [this.#recent, new Set()];
+    this.#recent.add(seq);
+  }
+
+  #readSoon(seq: number): void {
+    if (this.#signalled.size === 0) setImmediate(() => void this.#readSignalled());
+    this.#signalled.add(seq);
+  }
+
+  async #readSignalled(): Promise<void> {
+    const seqs = [...this.#signalled];
+    this.#signalled.clear();
+    for (let i = 0; i < seqs.length; i += pollBatch) await this.#readAgain(seqs.slice(i, i + pollBatch));
+  }
+
+  /** A store that cannot be read now is read at the next turn; the waiters' own time limits still hold. */
+  async #readAgain(seqs: readonly number[]): Promise<void> {
+    const records = await this.#engine.recordsOf(seqs).catch(() => []);
+    for (const record of records) this.#tell(record.seq, { version: record.version, done: record.finishedAt !== null });
   }
 
   get waiting(): number {
@@ -97,6 +131,7 @@ export class Live implements Service {
       set.add(waiter);
       this.#waiters.set(seq, set);
       this.#count++;
+      if (this.#recent.has(seq) || this.#before.has(seq)) this.#readSoon(seq);
     });
   }
 
@@ -152,10 +187,7 @@ export class Live implements Service {
       await pause(this.#pollMs, signal);
       const seqs = [...this.#waiters.keys()];
       for (let i = 0; i < seqs.length && !signal.aborted; i += pollBatch) {
-        // A store that cannot be read now is read at the next turn; the waiters' own time limits still hold.
-        const records = await this.#engine.recordsOf(seqs.slice(i, i + pollBatch)).catch(() => []);
-        for (const record of records)
-          this.#tell(record.seq, { version: record.version, done: record.finishedAt !== null });
+        await this.#readAgain(seqs.slice(i, i + pollBatch));
       }
     }
   }

@@ -123,7 +123,17 @@ export function createWork({ engine, ids, live, clock, fireAndForget, log, metri
     let leases: LeasedOperation[];
     try {
       leases = await engine.lease(
-        { service: service.name, namespace, kind: 'pull', worker, max, maxBytes: mostBytes, leaseMs, wait: waitMs > 0 },
+        {
+          service: service.name,
+          namespace,
+          kind: 'pull',
+          worker,
+          max,
+          maxBytes: mostBytes,
+          leaseMs,
+          wait: waitMs > 0,
+          now: () => clock.now(),
+        },
         now,
         over.signal,
       );

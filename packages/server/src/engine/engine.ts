@@ -5,9 +5,11 @@
 // - An operation is held by at most one unexpired lease. Every lease has its own number (`leaseNo`), the fencing token:
 //   a lost lease can neither settle nor extend, and the first settlement of a lease wins.
 // - A transition and its consequences (result, timeline row, counters) are written together or not at all.
-// - Time comes from the caller. The engine never reads a clock to decide anything.
+// - Time comes from the caller. The engine never reads a clock to decide anything. Nodes of a shared store follow one time line (`Signal` `time`).
+// - One log and one counter of positions per namespace. Positions only grow, gaps are allowed, and what a reader has not seen yet never gets a
+//   smaller position than what it has: a writer that took its position first and commits last is never skipped.
 // - `onSignal` is a hint that may be lost or repeated: every listener re-reads, every loop also polls slowly.
-// - Calls of one process take effect in the order they were made; a settle and the lease asked for right after it may share a commit.
+// - A call made after another one has resolved sees its effects, on whichever node it is made. Calls under way at once may take effect in any order.
 // - Hot calls take batches; calls that arrive together share one commit. One refused item fails alone.
 import type { Durability, OperationStatus } from '@waitless/protocol';
 
@@ -91,6 +93,8 @@ export interface LeaseWanted {
   leaseMs: number;
   /** Park until there is work or the signal aborts; otherwise answer at once. */
   wait: boolean;
+  /** The caller's clock, for a lease that is given long after the call: it must not begin in the past. */
+  now?: () => number;
 }
 
 export interface LeasedOperation extends OperationKey {
@@ -290,16 +294,70 @@ export interface SweepOutcome {
 
 export type Counts = Record<OperationStatus, number>;
 
+/** A fact to be written to the log of its namespace. */
+export interface NewEvent {
+  namespace: string;
+  topic: string;
+  /** JSON text of its attributes, kept as it is. */
+  head: string;
+  body: Uint8Array;
+}
+
+export type AppendOutcome =
+  | { kind: 'appended'; position: number }
+  /** This one could not be written; the others of its batch were. */
+  | { kind: 'refused'; error: Error };
+
+export interface LoggedEvent {
+  position: number;
+  topic: string;
+  head: string;
+  body: Uint8Array;
+  appendedAt: number;
+}
+
+export interface ReadWanted {
+  namespace: string;
+  /** Only events with a larger position; 0 is the beginning. */
+  after: number;
+  limit: number;
+  /** Most bytes of bodies in one answer; at least one event is given all the same. */
+  maxBytes: number;
+}
+
+export interface EventPage {
+  /** Names the history that the positions belong to; another one after a restore means that positions from before are void. */
+  epoch: string;
+  /** In order of position. */
+  events: LoggedEvent[];
+  /** Newest position of the namespace that a reader may see; 0 while it is empty. */
+  last: number;
+}
+
 /** What may have changed; a hint only. */
-export type Signal = { kind: 'operation'; seq: number } | { kind: 'due' } | { kind: 'failed'; error: Error };
+export type Signal =
+  /** An operation moved on, here or on another node. */
+  | { kind: 'operation'; seq: number }
+  /** The clock has something to say about an open operation. */
+  | { kind: 'due' }
+  /** The log of a namespace has grown. */
+  | { kind: 'events'; namespace: string }
+  /** The nodes' common time line is at `nowMs` now: the clock of this process must not be behind it. */
+  | { kind: 'time'; nowMs: number }
+  /** The store can keep no promise any more; what is running must stop. A store that may come back says nothing and refuses. */
+  | { kind: 'failed'; error: Error };
 
 export interface OpenedEngine {
   /** Secret of this store, for signing lease tokens: hexadecimal, 256 bits. */
   storeKey: string;
-  /** Latest time the store has seen; the clock must not start before it. */
+  /** Where the clock of this process starts: the caller's own time, or that of the store where it is later or shared with other nodes. */
+  nowMs: number;
+  /** Latest time the store had seen before; 0 for a new one. */
   lastTimeMs: number;
   /** Operations whose push lease died with the previous process and that are queued again. */
   requeued: number;
+  /** What an operator should know of this store, in sentences. */
+  warnings?: readonly string[];
 }
 
 /** What differs between engines, as data: the conformance suite picks its cases by it. */
@@ -354,6 +412,10 @@ export interface Engine {
   sweep(nowMs: number, options: { removeExpired: boolean; pausedMs?: number }): Promise<SweepOutcome>;
   /** Records decisions about due operations; true for each that was still as it had been. */
   applyClock(batch: readonly ClockTransition[], nowMs: number): Promise<boolean[]>;
+
+  /** Writes events, those of a namespace in the order given; durable when it resolves. */
+  append(batch: readonly NewEvent[], nowMs: number): Promise<AppendOutcome[]>;
+  read(wanted: ReadWanted): Promise<EventPage>;
 
   onSignal(listener: (signal: Signal) => void): void;
 }

@@ -17,6 +17,8 @@ const observedCalls = [
   'counts',
   'sweep',
   'applyClock',
+  'append',
+  'read',
 ] as const;
 
 /** The same engine; how often each call was made, failed, and how long its callers waited goes into `times`. A lease may wait for work by design and is left out. */

@@ -1,7 +1,7 @@
 // The server's time line never goes back and does not begin before the store's.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isoTime, systemClock } from './clock.ts';
+import { isoTime, manualClock, systemClock } from './clock.ts';
 
 test('a store from the future moves the clock there', () => {
   const future = Date.now() + 3_600_000;
@@ -14,6 +14,18 @@ test('a jump of the wall clock moves nothing', (t) => {
   const before = clock.now();
   t.mock.method(Date, 'now', () => 0);
   assert.ok(clock.now() >= before);
+});
+
+test('a node that is behind follows the one that is ahead, and nobody is ever set back', () => {
+  for (const clock of [systemClock(), manualClock()]) {
+    const ahead = clock.now() + 60_000;
+    clock.notBefore(ahead);
+    const then = clock.now();
+    assert.ok(then >= ahead && then < ahead + 30_000);
+    clock.notBefore(ahead - 60_000);
+    assert.ok(clock.now() >= then);
+    assert.ok(Number.isInteger(clock.now()));
+  }
 });
 
 test('times are RFC 3339 with milliseconds', () => {

@@ -1,29 +1,66 @@
 // The promises of the engine interface as cases. An engine's own test opens a store and runs these; the runner is handed in,
 // so that engines outside this repository can use them too.
+import assert from 'node:assert/strict';
+import { type EngineUnderTest, fixture } from './fixture.ts';
 import { idempotencyCases } from './idempotency-cases.ts';
 import { leaseCases } from './lease-cases.ts';
+import { logCases } from './log-cases.ts';
+import { nodeCases } from './node-cases.ts';
 import { readCases } from './read-cases.ts';
 import { restartCases } from './restart-cases.ts';
 import { settleCases } from './settle-cases.ts';
+import { sharedCases } from './shared-cases.ts';
+import { sharedLeaseCases } from './shared-lease-cases.ts';
+import { sharedSweepCases } from './shared-sweep-cases.ts';
 import { submitCases } from './submit-cases.ts';
 import { sweepCases } from './sweep-cases.ts';
-import { type EngineUnderTest, fixture } from './fixture.ts';
 
 export type TestFunction = (name: string, run: () => Promise<void>) => unknown;
 
-export function conformance(under: EngineUnderTest, { test, durable }: { test: TestFunction; durable: boolean }): void {
-  const families = { submitCases, idempotencyCases, leaseCases, settleCases, sweepCases, readCases, restartCases };
-  for (const cases of Object.values(families)) {
-    for (const one of cases) {
-      if (one.durableOnly && !durable) continue;
-      test(`${under.name}: ${one.name}`, async () => {
-        const f = await fixture(under);
-        try {
-          await one.run(f);
-        } finally {
-          await f.end();
-        }
-      });
-    }
+const families = [
+  submitCases,
+  idempotencyCases,
+  leaseCases,
+  settleCases,
+  sweepCases,
+  readCases,
+  logCases,
+  restartCases,
+  sharedCases,
+  sharedLeaseCases,
+  sharedSweepCases,
+  nodeCases,
+];
+
+/**
+ * @param durable the store survives the process
+ * @param shared several engines may have the same store open
+ */
+export function conformance(
+  under: EngineUnderTest,
+  { test, durable, shared }: { test: TestFunction; durable: boolean; shared: boolean },
+): void {
+  const run = (name: string, body: (f: Awaited<ReturnType<typeof fixture>>) => Promise<void>): unknown =>
+    test(`${under.name}: ${name}`, async () => {
+      const f = await fixture(under);
+      try {
+        await body(f);
+      } catch (error) {
+        // What went wrong first is what is told.
+        await f.end().catch(() => {});
+        throw error;
+      }
+      await f.end();
+    });
+  // Without this an engine could pass by leaving out the cases it fails.
+  run('its features tell what it is tested as', (f) => {
+    const { features } = f.engine;
+    assert.deepEqual({ durable: features.durable, shared: features.shared }, { durable, shared });
+    return Promise.resolve();
+  });
+  for (const one of families.flat()) {
+    if (one.durableOnly && !durable) continue;
+    if (one.sharedOnly && !shared) continue;
+    run(one.name, (f) => one.run(f));
   }
 }

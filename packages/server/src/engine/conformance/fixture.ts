@@ -7,9 +7,10 @@ import type {
   ResultContent,
   Settlement,
   Submission,
+  SubmitOutcome,
   Transition,
 } from '../engine.ts';
-import { manualClock } from '../../lib/clock.ts';
+import { type Clock, manualClock } from '../../lib/clock.ts';
 import { systemRandom } from '../../lib/random.ts';
 
 export interface EngineUnderTest {
@@ -19,25 +20,41 @@ export interface EngineUnderTest {
 }
 
 export interface StoreUnderTest {
-  /** An engine on this store, not opened yet. Called again after a close to see what was kept. */
-  engine(): Engine;
+  /** An engine on this store, not opened yet. Called again after a close to see what was kept. `hints: false`: it neither sends nor hears any. */
+  engine(options?: { hints?: boolean }): Engine;
   /** Removes the store. */
   destroy(): Promise<void>;
 }
 
-export interface Fixture {
-  engine: Engine;
-  /** What the last opening told. */
-  opened: OpenedEngine;
+/** An open engine and short ways to use it, with the clock that all nodes of a case share. */
+export interface Node {
+  readonly engine: Engine;
+  /** What its last opening told. */
+  readonly opened: OpenedEngine;
+  readonly submission: (more?: Partial<Submission>) => Promise<Submission>;
+  /** Submits one and answers its number. */
+  readonly submit: (more?: Partial<Submission>) => Promise<number>;
+  readonly lease: (more?: Partial<LeaseWanted>, signal?: AbortSignal) => Promise<LeasedOperation[]>;
+  readonly settle: (lease: { seq: number; leaseNo: number }, transition: Transition) => ReturnType<Engine['settle']>;
+}
+
+export interface Fixture extends Node {
   clock: ReturnType<typeof manualClock>;
   /** Closes the engine and opens the store again, as a restart would. */
   reopen(): Promise<Engine>;
-  submission(more?: Partial<Submission>): Promise<Submission>;
-  /** Submits one and answers its number. */
-  submit(more?: Partial<Submission>): Promise<number>;
-  lease(more?: Partial<LeaseWanted>, signal?: AbortSignal): Promise<LeasedOperation[]>;
-  settle(lease: { seq: number; leaseNo: number }, transition: Transition): ReturnType<Engine['settle']>;
+  /** A further node on the same store, for engines that can be shared. It is closed at the end of the case, unless the case did. */
+  another(options?: { hints?: boolean }): Promise<Node>;
   end(): Promise<void>;
+}
+
+export interface Case {
+  /** The promise, as a sentence. */
+  name: string;
+  /** Runs only for engines that survive the process. */
+  durableOnly?: true;
+  /** Runs only for engines whose store several processes may open. */
+  sharedOnly?: true;
+  run(f: Fixture): Promise<void>;
 }
 
 export const result = (text: string, status = 200): ResultContent => ({
@@ -47,30 +64,19 @@ export const result = (text: string, status = 200): ResultContent => ({
   hash: `hash-of-${text}`,
 });
 
-export async function fixture(under: EngineUnderTest): Promise<Fixture> {
-  const store = await under.create();
-  const clock = manualClock();
-  const random = systemRandom();
-  let engine = store.engine();
-  let opened = await engine.open(clock.now());
+const random = systemRandom();
 
-  const made: Fixture = {
+function nodeOn(open: () => { engine: Engine; opened: OpenedEngine }, clock: Clock): Node {
+  const node: Node = {
     get engine() {
-      return engine;
+      return open().engine;
     },
     get opened() {
-      return opened;
-    },
-    clock,
-    async reopen() {
-      await engine.close();
-      engine = store.engine();
-      opened = await engine.open(clock.now());
-      return engine;
+      return open().opened;
     },
     async submission(more = {}) {
       const now = clock.now();
-      const queue = more.queue ?? (await engine.queue('default', 'work')).id;
+      const queue = more.queue ?? (await node.engine.queue('default', 'work')).id;
       return {
         queue,
         nonce: random.nonce(),
@@ -90,12 +96,11 @@ export async function fixture(under: EngineUnderTest): Promise<Fixture> {
       };
     },
     async submit(more) {
-      const [outcome] = await engine.submit([await made.submission(more)], clock.now());
-      if (outcome?.kind !== 'new') throw new Error(`expected a new operation, got ${JSON.stringify(outcome)}`);
-      return outcome.seq;
+      const [seq] = seqsOfNew(await node.engine.submit([await node.submission(more)], clock.now()));
+      return seq!;
     },
     lease: (more = {}, signal) =>
-      engine.lease(
+      node.engine.lease(
         {
           service: 'work',
           namespace: null,
@@ -111,19 +116,69 @@ export async function fixture(under: EngineUnderTest): Promise<Fixture> {
         signal,
       ),
     settle: ({ seq, leaseNo }, transition) =>
-      engine.settle([{ seq, leaseNo, transition, backendStatus: 200 } satisfies Settlement], clock.now()),
-    async end() {
-      await engine.close();
-      await store.destroy();
-    },
+      node.engine.settle([{ seq, leaseNo, transition, backendStatus: 200 } satisfies Settlement], clock.now()),
   };
-  return made;
+  return node;
 }
 
-export interface Case {
-  /** The promise, as a sentence. */
-  name: string;
-  /** Runs only for engines that survive the process. */
-  durableOnly?: true;
-  run(f: Fixture): Promise<void>;
+export async function fixture(under: EngineUnderTest): Promise<Fixture> {
+  const store = await under.create();
+  const clock = manualClock();
+  const open = async (options?: { hints?: boolean }): Promise<{ engine: Engine; opened: OpenedEngine }> => {
+    const engine = store.engine(options);
+    const opened = await engine.open(clock.now());
+    clock.notBefore(opened.nowMs);
+    return { engine, opened };
+  };
+  let main = await open();
+  const others: Engine[] = [];
+
+  const node = nodeOn(() => main, clock);
+  return {
+    get engine() {
+      return node.engine;
+    },
+    get opened() {
+      return node.opened;
+    },
+    submission: node.submission,
+    submit: node.submit,
+    lease: node.lease,
+    settle: node.settle,
+    clock,
+    async reopen() {
+      await main.engine.close();
+      main = await open();
+      return main.engine;
+    },
+    async another(options) {
+      const further = await open(options);
+      others.push(further.engine);
+      return nodeOn(() => further, clock);
+    },
+    async end() {
+      // Whatever a failed case left behind: everything is closed before the store goes.
+      const closed = await Promise.allSettled([main.engine, ...others].map((engine) => engine.close()));
+      await store.destroy();
+      for (const one of closed) if (one.status === 'rejected') throw one.reason;
+    },
+  };
+}
+
+/** The numbers of a batch that must all have been new, smallest first. */
+export function seqsOfNew(outcomes: readonly SubmitOutcome[]): number[] {
+  const seqs = outcomes.map((outcome) => {
+    if (outcome.kind !== 'new') throw new Error(`expected a new operation, got ${JSON.stringify(outcome)}`);
+    return outcome.seq;
+  });
+  return seqs.sort((a, b) => a - b);
+}
+
+/** Waits for a fact, and says what did not become one instead of hanging for good. */
+export function within<T>(waiting: Promise<T>, what: string, limitMs = 20_000): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not within ${limitMs} ms: ${what}`)), limitMs);
+  });
+  return Promise.race([waiting, limit]).finally(() => clearTimeout(timer));
 }

@@ -1,12 +1,45 @@
 // The embedded engine keeps the promises of the engine interface, in a file and in memory, and a few of its own.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { test, type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
 import { conformance } from '../../engine/conformance/conformance.ts';
+import type { LeaseWanted, Submission } from '../../engine/engine.ts';
 import { sqliteEngine } from './engine.ts';
+import { selectEvents } from './log.ts';
+
+const now = 1_700_000_000_000;
+
+const wanted: LeaseWanted = {
+  service: 'work',
+  namespace: null,
+  kind: 'pull',
+  worker: 'w',
+  max: 10,
+  maxBytes: 1e8,
+  leaseMs: 30_000,
+  wait: true,
+};
+
+const submission = (queue: number): Submission => ({
+  queue,
+  nonce: randomBytes(16).toString('hex'),
+  durability: 'stored',
+  head: '{}',
+  body: Buffer.alloc(0),
+  correlationId: null,
+  labels: null,
+  createdAt: now,
+  runAt: now,
+  rank: now,
+  deadlineAt: now + 60_000,
+  startByAt: null,
+  retentionMs: 60_000,
+  idempotency: null,
+});
 
 const folderStore = async () => {
   const folder = await mkdtemp(join(tmpdir(), 'waitless-engine-'));
@@ -17,14 +50,81 @@ const folderStore = async () => {
   };
 };
 
-conformance({ name: 'sqlite in a file', create: folderStore }, { test, durable: true });
+conformance({ name: 'sqlite in a file', create: folderStore }, { test, durable: true, shared: false });
 conformance(
   {
     name: 'sqlite in memory',
     create: async () => ({ engine: () => sqliteEngine({ folder: ':memory:' }), destroy: async () => {} }),
   },
-  { test, durable: false },
+  { test, durable: false, shared: false },
 );
+
+/** A store in a file with an open engine; both are gone at the end of the test. */
+async function openStore(t: TestContext) {
+  const store = await folderStore();
+  const engine = store.engine();
+  t.after(async () => {
+    await engine.close();
+    await store.destroy();
+  });
+  await engine.open(now);
+  return { ...store, engine, queue: (await engine.queue('default', 'work')).id };
+}
+
+test('sqlite: a burst is shared evenly among those who wait', async (t) => {
+  const { engine, queue } = await openStore(t);
+  const waiting = Array.from({ length: 4 }, () => engine.lease(wanted, now, new AbortController().signal));
+  await engine.counts();
+  await engine.submit(
+    Array.from({ length: 8 }, () => submission(queue)),
+    now,
+  );
+  assert.deepEqual(
+    (await Promise.all(waiting)).map((leases) => leases.length),
+    [2, 2, 2, 2],
+  );
+});
+
+test('sqlite: a call that spoils its group leaves no gap in the log and nothing of a namespace twice', async (t) => {
+  const { engine } = await openStore(t);
+  const fact = (namespace: string) => ({ namespace, topic: 't', head: '{}', body: Buffer.from(namespace) });
+  const told: string[] = [];
+  engine.onSignal((signal) => signal.kind === 'events' && told.push(signal.namespace));
+  const together = await Promise.allSettled([
+    engine.append([fact('a'), fact('b')], now),
+    engine.submit([submission(999_999)], now),
+    engine.append([fact('a'), fact('c')], now),
+  ]);
+  assert.deepEqual(
+    together.map((one) => one.status),
+    ['fulfilled', 'rejected', 'fulfilled'],
+  );
+  for (const [namespace, positions] of Object.entries({ a: [1, 2], b: [1], c: [1] })) {
+    const page = await engine.read({ namespace, after: 0, limit: 10, maxBytes: 1000 });
+    assert.deepEqual(
+      page.events.map((e) => e.position),
+      positions,
+    );
+    assert.equal(page.last, positions.length);
+    assert.ok(page.events.every((e) => Buffer.from(e.body).toString() === namespace));
+  }
+  assert.deepEqual(told.toSorted(), ['a', 'a', 'b', 'c']);
+});
+
+test('sqlite: a reader of the log scans one range of one tree', async (t) => {
+  const { engine, folder } = await openStore(t);
+  for (const namespace of ['a', 'b', 'c']) {
+    await engine.append([{ namespace, topic: 't', head: '{}', body: Buffer.from('x') }], now);
+  }
+  await engine.close();
+  const db = new Database(join(folder, 'waitless.db'), { readonly: true });
+  t.after(() => db.close());
+  const plan = db.prepare(`EXPLAIN QUERY PLAN ${selectEvents}`).all(1, 0, 1, 10) as { detail: string }[];
+  assert.deepEqual(
+    plan.map((step) => step.detail),
+    ['SEARCH event USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)'],
+  );
+});
 
 test('sqlite: a second server on one folder is refused with a sentence that names the folder', async () => {
   const store = await folderStore();

@@ -2,11 +2,13 @@
 import { Worker } from 'node:worker_threads';
 import { WaitlessError } from '@waitless/protocol';
 import type {
+  AppendOutcome,
   CancelOutcome,
   ClockTransition,
   Counts,
   Engine,
   EngineFeatures,
+  EventPage,
   ExtendOutcome,
   Extension,
   LeasedOperation,
@@ -25,8 +27,11 @@ import type {
   TimelineRow,
 } from '../../engine/engine.ts';
 import type { Side } from './body-parts.ts';
+import type { OtherCall } from './calls.ts';
+import { readAppended, readPage, writeNewEvent, writeReadWanted } from './log-wire.ts';
+import { type StoreError, toCallerError } from './store-error.ts';
 import { inlineBytes, partBytes } from './store.ts';
-import type { Notice, Opened, OtherCall, StoreError } from './thread.ts';
+import type { Notice, Opened } from './thread.ts';
 import {
   type AnswerMessage,
   callKinds,
@@ -51,14 +56,6 @@ export interface SqliteOptions {
 interface Pending {
   resolve(value: never): void;
   reject(error: Error): void;
-}
-
-/** What the store's errors mean to a caller. */
-function toCallerError({ code, problem, message }: StoreError): WaitlessError {
-  if (problem) return new WaitlessError(code, message, { retryAfterSeconds: 5 });
-  if (code === 'SQLITE_FULL')
-    return new WaitlessError('insufficient-storage', undefined, { retryAfterSeconds: 5, members: { accepted: false } });
-  return new WaitlessError('storage-unavailable', `the store failed: ${message}`, { retryAfterSeconds: 5 });
 }
 
 export function sqliteEngine(options: SqliteOptions): Engine {
@@ -123,6 +120,8 @@ export function sqliteEngine(options: SqliteOptions): Engine {
       if (kind === callKinds.submit) value = Array.from({ length: count }, () => readSubmitOutcome(reader));
       else if (kind === callKinds.settle) value = Array.from({ length: count }, () => readSettleOutcome(reader));
       else if (kind === callKinds.lease) value = Array.from({ length: count }, () => readLeased(reader));
+      else if (kind === callKinds.append) value = Array.from({ length: count }, () => readAppended(reader));
+      else if (kind === callKinds.read) value = readPage(reader, count);
       else value = reader.object<unknown>();
       waiting?.resolve(value as never);
     }
@@ -175,9 +174,15 @@ export function sqliteEngine(options: SqliteOptions): Engine {
           worker.on('message', (message: AnswerMessage | Notice) => {
             if (!('notice' in message)) return onAnswers(message);
             if (message.notice === 'due') signal({ kind: 'due' });
-            else onDeath(message.error);
+            else if (message.notice === 'broken') onDeath(message.error);
+            else for (const namespace of message.namespaces) signal({ kind: 'events', namespace });
           });
-          resolve({ storeKey: opened.storeKey, lastTimeMs: opened.lastTimeMs, requeued: opened.requeued });
+          resolve({
+            storeKey: opened.storeKey,
+            nowMs: Math.max(now, opened.lastTimeMs),
+            lastTimeMs: opened.lastTimeMs,
+            requeued: opened.requeued,
+          });
         });
         worker.on('error', (error) => {
           const seen: StoreError = { code: '', problem: false, message: (error as Error).message };
@@ -253,6 +258,14 @@ export function sqliteEngine(options: SqliteOptions): Engine {
         writeClockTransitions(writer, batch);
       }).answer;
     },
+    append(batch, now) {
+      at(now);
+      return call<AppendOutcome[]>(callKinds.append, () => {
+        writer.cells.push(batch.length);
+        for (const event of batch) writeNewEvent(writer, event);
+      }).answer;
+    },
+    read: (wanted) => call<EventPage>(callKinds.read, () => writeReadWanted(writer, wanted)).answer,
     onSignal: (listener) => void listeners.push(listener),
   };
 }

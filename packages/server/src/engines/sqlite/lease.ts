@@ -1,5 +1,6 @@
 // Handing out ready operations: oldest rank first, each with a new lease number, namespaces in turn.
-import { leaseKinds, stage, type Store } from './store.ts';
+import { stage } from '../rows.ts';
+import type { Store } from './store.ts';
 import type { Taker } from './takers.ts';
 
 type ReadyColumns = [
@@ -132,6 +133,3 @@ export function leaseStatements(store: Store): LeaseStatements {
     },
   };
 }
-
-export const kindOf = (code: number | null): 'push' | 'pull' | 'later' | null =>
-  code === leaseKinds.push ? 'push' : code === leaseKinds.pull ? 'pull' : code === leaseKinds.later ? 'later' : null;

@@ -8,8 +8,9 @@ import type {
   ResultRecord,
   TimelineRow,
 } from '../../engine/engine.ts';
-import { type RecordColumns, recordColumns, statusOfStage, toRecord } from './record.ts';
-import { stage, type Store } from './store.ts';
+import { type RecordColumns, stage, statusOfStage, toRecord } from '../rows.ts';
+import { recordColumns } from './record.ts';
+import type { Store } from './store.ts';
 
 /** Rows a list looks at before it answers with what it has and a cursor: bounds the time of a filter that matches little. */
 const listScanRows = 10_000;
@@ -34,6 +35,8 @@ export function readStatements(store: Store): ReadStatements {
   >('SELECT status, headers, body, body_bytes, hash FROM result WHERE seq = ?');
   const readTimeline = db.prepare<[number], Record<string, never>>('SELECT * FROM happening WHERE seq = ? ORDER BY n');
   const readCounts = db.prepare<[], Queue & Counts>('SELECT * FROM queue ORDER BY service, namespace');
+
+  const recordOf = (row: RecordColumns): OperationRecord => toRecord(row, store.queues.get(row[2])!);
 
   /** The index that leads to the fewest rows for this filter; all are walked newest first. */
   function walk(filter: OperationFilter): IterableIterator<RecordColumns> {
@@ -70,6 +73,7 @@ export function readStatements(store: Store): ReadStatements {
     return run(`${select} ${from} WHERE o.seq < ? ORDER BY o.seq DESC`, before);
   }
 
+  /** On the bare row: a list that matches little looks at thousands, and making a record of each would be most of its cost. */
   function matches(row: RecordColumns, filter: OperationFilter): boolean {
     const queue = store.queues.get(row[2])!;
     if (queue.namespace !== filter.namespace) return false;
@@ -88,12 +92,12 @@ export function readStatements(store: Store): ReadStatements {
   return {
     operation({ seq, nonce, namespace }) {
       const row = readOne.get(seq);
-      if (!row || row[1] !== nonce || store.queues.get(row[2])!.namespace !== namespace) return undefined;
-      return toRecord(row, store.queues);
+      const record = row?.[1] === nonce ? recordOf(row) : undefined;
+      return record?.namespace === namespace ? record : undefined;
     },
     recordsOf(seqs) {
       const rows = seqs.map((seq) => readOne.get(seq)).filter((row) => row !== undefined);
-      return rows.map((row) => toRecord(row, store.queues));
+      return rows.map(recordOf);
     },
     result(seq) {
       const row = readResult.get(seq);
@@ -116,7 +120,7 @@ export function readStatements(store: Store): ReadStatements {
         if (items.length === filter.limit || looked === listScanRows) return { items, nextSeq: last };
         looked++;
         last = row[0];
-        if (matches(row, filter)) items.push(toRecord(row, store.queues));
+        if (matches(row, filter)) items.push(recordOf(row));
         // Keys grow with time, so nothing older can match; a minute of slack for clocks that differ between nodes.
         else if (filter.createdAfter !== undefined && row[9] < filter.createdAfter - 60_000) break;
       }

@@ -1,8 +1,8 @@
 // Recording what became of a lease: the first settlement of the current lease wins, everything else learns why it lost.
 import type { ExtendOutcome, ProgressReport, SettleOutcome } from '../../engine/engine.ts';
 import type { BodyParts } from './body-parts.ts';
-import { statusOfStage } from './record.ts';
-import { inlineBytes, leaseKinds, stage, type Store } from './store.ts';
+import { leaseKinds, stage, statusOfStage } from '../rows.ts';
+import { inlineBytes, type Store } from './store.ts';
 import type { ResultRow, TransitionRow } from './wire.ts';
 
 export interface SettlementRow {

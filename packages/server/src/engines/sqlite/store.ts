@@ -3,9 +3,6 @@ import type { Queue } from '../../engine/engine.ts';
 import type { Db } from './database.ts';
 import { Takers } from './takers.ts';
 
-export const stage = { ready: 0, waiting: 1, running: 2, succeeded: 3, failed: 4, cancelled: 5 } as const;
-export const leaseKinds = { push: 1, pull: 2, later: 3 } as const;
-
 /** Bodies up to this stand in their row; larger ones in parts, so that no reader needs the whole in memory. */
 export const inlineBytes = 131_072;
 export const partBytes = 131_072;

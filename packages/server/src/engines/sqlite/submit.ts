@@ -2,8 +2,9 @@
 import { hash } from 'node:crypto';
 import type { SubmitOutcome } from '../../engine/engine.ts';
 import type { BodyParts } from './body-parts.ts';
-import { type RecordColumns, recordColumns, toRecord } from './record.ts';
-import { inlineBytes, stage, type Store } from './store.ts';
+import { type RecordColumns, stage, toRecord } from '../rows.ts';
+import { recordColumns } from './record.ts';
+import { inlineBytes, type Store } from './store.ts';
 import type { SubmissionRow } from './wire.ts';
 
 interface KeyRow {
@@ -131,7 +132,7 @@ export function submitStatements(store: Store, parts: BodyParts): (s: Submission
       // A purged operation takes its key with it; a row without one is a key whose operation a crash lost.
       if (row && !(row[3] === stage.failed && s.retryFailed && known.fingerprint === s.fingerprint)) {
         return known.fingerprint === s.fingerprint
-          ? { kind: 'replayed', operation: toRecord(row, store.queues) }
+          ? { kind: 'replayed', operation: toRecord(row, store.queues.get(row[2])!) }
           : { kind: 'mismatch' };
       }
     }

@@ -1,7 +1,7 @@
 // Clock-driven housekeeping, bounded so that it never holds up those who wait for a commit.
 import type { DueOperation, SweepOutcome } from '../../engine/engine.ts';
-import { kindOf } from './lease.ts';
-import { stage, type Store } from './store.ts';
+import { kindOf, stage } from '../rows.ts';
+import type { Store } from './store.ts';
 
 /** Open operations looked at in one go. */
 const dueRows = 500;

@@ -3,71 +3,24 @@
 // Group commit without a timer: while one group is being synced the next one gathers in the port. A lone call is a group of one
 // and waits for nobody. A slow disk stalls this thread and never the event loop that talks HTTP.
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { WaitlessError } from '@waitless/protocol';
-import type { Extension, OperationFilter } from '../../engine/engine.ts';
 import { Ballast } from './ballast.ts';
-import { bodyParts, type Side } from './body-parts.ts';
+import { callsOn, isWrite, type OtherCall } from './calls.ts';
 import { openDatabase } from './database.ts';
-import { leaseStatements } from './lease.ts';
-import { cancelStatements, readStatements } from './read.ts';
-import { settleStatements } from './settle.ts';
+import { codeOf, isFatal, type StoreError, toStoreError } from './store-error.ts';
 import { Store } from './store.ts';
-import { submitStatements } from './submit.ts';
-import { sweepStatements } from './sweep.ts';
-import type { Taker } from './takers.ts';
-import {
-  type AnswerMessage,
-  type CallMessage,
-  callKinds,
-  Reader,
-  readSubmission,
-  readTransition,
-  writeLeased,
-  Writer,
-  writeSettleOutcome,
-} from './wire.ts';
-
-/** The calls that are rare enough to travel as objects. */
-export type OtherCall =
-  | { op: 'queue'; namespace: string; service: string }
-  | { op: 'queueById'; id: number }
-  | { op: 'extend'; extension: Extension }
-  | { op: 'cancel' | 'purge' | 'operation'; key: { seq: number; nonce: string; namespace: string } }
-  | { op: 'recordsOf'; seqs: readonly number[] }
-  | { op: 'result' | 'timeline'; seq: number }
-  | { op: 'part'; seq: number; side: Side; part: number }
-  | { op: 'operations'; filter: OperationFilter }
-  | { op: 'counts' | 'health' | 'close' }
-  | { op: 'sweep'; removeExpired: boolean; pausedMs: number }
-  | { op: 'applyClock' };
-
-const writes = new Set<OtherCall['op']>(['queue', 'extend', 'cancel', 'purge', 'sweep', 'applyClock']);
-
-/** An error as it travels: structured clone keeps neither the code nor the class of an Error. */
-export interface StoreError {
-  /** Of SQLite, or of the problem table where `problem` is true. */
-  code: string;
-  problem: boolean;
-  message: string;
-}
-
-const toStoreError = (error: unknown): StoreError => {
-  const { code, message } = error as { code?: unknown; message: string };
-  return { code: typeof code === 'string' ? code : '', problem: error instanceof WaitlessError, message };
-};
+import { type AnswerMessage, type CallMessage, callKinds, Reader, Writer } from './wire.ts';
 
 /** First message to the server's thread. */
 export type Opened =
   | { opened: true; storeKey: string; lastTimeMs: number; requeued: number }
   | { opened: false; error: StoreError };
 /** Anything else it says unasked. */
-export type Notice = { notice: 'due' } | { notice: 'broken'; error: StoreError };
+export type Notice =
+  | { notice: 'due' }
+  /** Namespaces whose log has grown. */
+  | { notice: 'events'; namespaces: string[] }
+  | { notice: 'broken'; error: StoreError };
 
-/** Ends up as 507: refused before anything is written, while answers of running work still find room. */
-const diskFull = {
-  kind: 'refused',
-  error: { code: 'SQLITE_FULL', problem: false, message: 'the disk is full' },
-} as const;
 /** Stores of tests and of one-off commands live shorter than this and never pay for a ballast. */
 const ballastDelayMs = 2000;
 
@@ -80,17 +33,8 @@ function run(): void {
   const { db, storeKey, lastTimeMs } = openDatabase({ folder, synchronous });
   const store = new Store(db, Math.max(nowMs, lastTimeMs));
   if (lastTimeMs > 0) store.pausedMs += store.nowMs - lastTimeMs;
-  const parts = bodyParts(store);
-  /** Services in which something became ready in this group while somebody may wait for it. */
-  const readied = new Set<string>();
-  const madeReady = (service: string): void => void readied.add(service);
-  const leases = leaseStatements(store);
-  const submit = submitStatements(store, parts);
-  const settles = settleStatements(store, parts, madeReady);
-  const reads = readStatements(store);
-  const cancel = cancelStatements(store, reads);
-  const sweeps = sweepStatements(store, madeReady);
   const ballast = new Ballast(folder);
+  const calls = callsOn(store, { ballast, folder });
   const begin = db.prepare('BEGIN IMMEDIATE');
   const commit = db.prepare('COMMIT');
   const rollback = db.prepare('ROLLBACK');
@@ -98,134 +42,14 @@ function run(): void {
   let timerFor = Number.POSITIVE_INFINITY;
   let savedAt = 0;
   const ballastTimer = setTimeout(() => ballast.fill(), ballastDelayMs);
-  let vacuumDue = false;
 
   begin.run();
-  const requeued = leases.voidPushLeases();
+  const requeued = calls.voidPushLeases();
   store.flushCounters();
   store.saveTime();
   commit.run();
   store.timerAt = store.nowMs;
   port.postMessage({ opened: true, storeKey, lastTimeMs, requeued } satisfies Opened);
-
-  function other(call: OtherCall, reader: Reader): unknown {
-    switch (call.op) {
-      case 'queue':
-        return store.queue(call.namespace, call.service);
-      case 'queueById':
-        return store.queues.get(call.id);
-      case 'extend':
-        return settles.extend(call.extension);
-      case 'cancel': {
-        const { before, after } = cancel(call.key);
-        if (!before) return { kind: 'unknown' };
-        return after
-          ? { kind: 'cancelled', operation: after, leaseNo: before.status === 'running' ? before.leaseNo : null }
-          : { kind: 'ended', operation: before };
-      }
-      case 'purge': {
-        const record = reads.operation(call.key);
-        if (!record || record.finishedAt === null) return false;
-        sweeps.remove(record.seq, record.queue, record.status === 'succeeded' ? 3 : record.status === 'failed' ? 4 : 5);
-        return true;
-      }
-      case 'operation':
-        return reads.operation(call.key);
-      case 'recordsOf':
-        return reads.recordsOf(call.seqs);
-      case 'result':
-        return reads.result(call.seq);
-      case 'timeline':
-        return reads.timeline(call.seq);
-      case 'part':
-        return parts.read(call.seq, call.side, call.part);
-      case 'operations':
-        return reads.operations(call.filter);
-      case 'counts':
-        return reads.counts();
-      case 'health':
-        return {
-          detail: `sqlite, ${folder === ':memory:' ? 'in memory' : 'file'}, schema ${String(db.pragma('user_version', { simple: true }))}`,
-        };
-      case 'sweep': {
-        const outcome = sweeps.sweep(call);
-        vacuumDue = outcome.removed === 0;
-        if (ballast.full) ballast.fill();
-        return outcome;
-      }
-      case 'applyClock':
-        return Array.from({ length: reader.number() }, () =>
-          settles.applyClock({ seq: reader.number(), version: reader.number(), transition: readTransition(reader) }),
-        );
-      case 'close':
-        return null;
-    }
-  }
-
-  const readTaker = (call: number, reader: Reader): { taker: Taker; wait: boolean } => {
-    const taker: Taker = {
-      call,
-      service: reader.text(),
-      namespace: reader.maybeText(),
-      kind: reader.number(),
-      worker: reader.maybeText(),
-      max: reader.number(),
-      maxBytes: reader.number(),
-      leaseMs: reader.number(),
-      leases: [],
-      bytes: 0,
-    };
-    return { taker, wait: reader.number() === 1 };
-  };
-
-  const writeLeases = (out: Writer, taker: Taker): void => {
-    out.cells.push(callKinds.lease, taker.call, taker.leases.length);
-    for (const leased of taker.leases) writeLeased(out, leased);
-  };
-
-  /** Submissions of durability `memory` are answered when they are written and before they are synced. */
-  const early = new Writer();
-
-  /** Does one call and writes its answer; the answer leaves only after the commit. */
-  function perform(kind: number, call: number, reader: Reader, out: Writer): void {
-    if (kind === callKinds.submit) {
-      const count = reader.number();
-      const rows = Array.from({ length: count }, () => readSubmission(reader));
-      const to = rows.every((row) => row.memory === 1) ? early : out;
-      to.cells.push(kind, call, count);
-      for (const row of rows) {
-        const outcome = ballast.full ? diskFull : submit(row);
-        if (outcome.kind === 'new') to.cells.push(outcome.seq);
-        else to.cells.push(0, outcome);
-      }
-    } else if (kind === callKinds.settle) {
-      const count = reader.number();
-      out.cells.push(kind, call, count);
-      for (let i = 0; i < count; i++) {
-        const row = {
-          seq: reader.number(),
-          leaseNo: reader.number(),
-          backendStatus: reader.maybeNumber(),
-          transition: readTransition(reader),
-        };
-        writeSettleOutcome(out, settles.settle(row));
-      }
-    } else if (kind === callKinds.lease) {
-      const { taker, wait } = readTaker(call, reader);
-      if (leases.fill(taker) || wait) store.takers.park(taker);
-      else out.cells.push(kind, call, 0);
-    } else if (kind === callKinds.unpark) {
-      if (store.takers.unpark(call)) out.cells.push(callKinds.lease, call, 0);
-    } else {
-      out.cells.push(kind, call, 1, other(reader.object<OtherCall>(), reader) ?? null);
-    }
-  }
-
-  const isWrite = (kind: number, cells: readonly unknown[], at: number): boolean =>
-    kind === callKinds.submit ||
-    kind === callKinds.settle ||
-    kind === callKinds.lease ||
-    (kind === callKinds.other && writes.has((cells[at] as OtherCall).op));
 
   function post(out: Writer): void {
     if (out.empty) return;
@@ -234,23 +58,25 @@ function run(): void {
     port.postMessage(message, message.bytes ? [message.bytes] : []);
   }
 
+  /** Answers that leave before the commit. */
+  const early = new Writer();
+
   /** Everything the messages ask for, in one transaction. */
   function performAll(messages: readonly CallMessage[], out: Writer): void {
     for (const message of messages) {
       const reader = new Reader(message);
-      while (reader.more) perform(reader.number(), reader.number(), reader, out);
+      while (reader.more) calls.perform({ kind: reader.number(), id: reader.number(), reader }, { out, early });
     }
-    for (const service of readied) leases.offer(service);
-    readied.clear();
-    store.flushCounters();
+    calls.beforeCommit();
   }
 
+  /** The answers leave only after the commit, and news of the log after the answers. */
   function group(messages: readonly CallMessage[], writing: boolean): void {
     const out = new Writer();
     for (const message of messages) store.nowMs = Math.max(store.nowMs, message.nowMs);
     if (!writing) {
       performAll(messages, out);
-      store.takers.committed();
+      calls.committed(out);
       return post(out);
     }
     begin.run();
@@ -264,19 +90,14 @@ function run(): void {
       commit.run();
     } catch (error) {
       early.take();
-      readied.clear();
       if (db.inTransaction) rollback.run();
-      store.takers.rolledBack();
-      store.forget();
+      calls.rolledBack();
       throw error;
     }
-    for (const taker of store.takers.committed()) writeLeases(out, taker);
+    const namespaces = calls.committed(out);
     post(out);
+    if (namespaces.length > 0) port.postMessage({ notice: 'events', namespaces } satisfies Notice);
   }
-
-  /** After a failed sync nothing may be acknowledged any more (the kernel may have dropped the pages); a full disk or a bad row is survived. */
-  const isFatal = (error: unknown): boolean =>
-    /^SQLITE_(IOERR|CORRUPT|NOTADB|READONLY)/.test((error as { code?: string }).code ?? '');
 
   function fail(message: CallMessage, error: Error): void {
     const out = new Writer();
@@ -313,7 +134,7 @@ function run(): void {
       group(messages, writing);
     } catch (error) {
       if (isFatal(error)) return broken(messages, error as Error);
-      if ((error as { code?: string }).code === 'SQLITE_FULL') ballast.drop();
+      if (codeOf(error) === 'SQLITE_FULL') ballast.drop();
       // One call spoiled the group (or the disk is full): each on its own, so that only the guilty one fails.
       for (const single of messages.flatMap((m) => [...callsOf(m)])) {
         try {
@@ -331,10 +152,7 @@ function run(): void {
       port.close();
       return;
     }
-    if (vacuumDue) {
-      vacuumDue = false;
-      sweeps.vacuum();
-    }
+    calls.betweenGroups();
     setTimer();
   }
 

@@ -16,7 +16,7 @@ import type {
 export type Cell = string | number | null | object;
 
 /** Calls in cell form start with one of these, then the call's number, then what follows for its kind. */
-export const callKinds = { submit: 0, settle: 1, lease: 2, unpark: 3, other: 4 } as const;
+export const callKinds = { submit: 0, settle: 1, lease: 2, unpark: 3, other: 4, append: 5, read: 6 } as const;
 
 /** A message to the store: calls one after another, and the bytes of their bodies in the same order. */
 export interface CallMessage {

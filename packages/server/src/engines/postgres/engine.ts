@@ -1,0 +1,416 @@
+// The engine for many nodes: one PostgreSQL database behind the engine interface, written by as many processes as wanted.
+import { WaitlessError } from '@waitless/protocol';
+import type {
+  AppendOutcome,
+  ClockTransition,
+  Engine,
+  EngineFeatures,
+  ExtendOutcome,
+  Extension,
+  LeaseWanted,
+  NewEvent,
+  Settlement,
+  SettleOutcome,
+  Signal,
+  Submission,
+  SubmitOutcome,
+} from '../../engine/engine.ts';
+import { readAddress } from './address.ts';
+import { Batcher } from './batcher.ts';
+import { cancelOne } from './cancel.ts';
+import { type Connection, Connections, type Statement } from './connections.ts';
+import { toCallerError } from './errors.ts';
+import { type Hint, Hints } from './hints.ts';
+import { leaseFrom } from './lease.ts';
+import { appendBatch, readEvents } from './log.ts';
+import { Node, slotsPerNode } from './node.ts';
+import { type Opened, prepareStore } from './open.ts';
+import { Queues } from './queues.ts';
+import { refusal } from './refusal.ts';
+import { inlineBytes, Reads } from './read.ts';
+import { applyClockBatch, extendBatch, settleBatch, type SettleContext } from './settle.ts';
+import { leasedOf, submitBatch, type SubmitItem } from './submit.ts';
+import { removeEnded, sweepOnce } from './sweep.ts';
+import { Takers } from './takers.ts';
+import { beat, Behind, firstLook, lineNow } from './time-line.ts';
+import { Wake } from './wake.ts';
+
+export interface PostgresOptions {
+  /** `postgres://user:password@host:port/database?schema=NAME`. */
+  url: string;
+  /** Runs on a database whose settings may lose what was acknowledged. */
+  acceptWeakDurability?: boolean;
+  /** How often those who wait for work look without a hint. */
+  pollMs?: number;
+  /** false: says and hears no hints; what they tell is found by the polls. */
+  hints?: boolean;
+}
+
+/** The longest delay a lost hint can cause for work, against a statement per node each time. */
+const usualPollMs = 1000;
+/** Each connection is a process of the server: enough that statements of all kinds overlap their syncs, and three nodes stay far below the usual 100. */
+const places = { writes: [0, 1, 2, 3], reads: [4, 5], control: [6, 7], memory: [8] } as const;
+/** Batches of the hot calls: larger ones hold their locks longer and save nothing more. */
+const maxItems = 256;
+/** Signs of life closer together than this say nothing new. */
+const beatEveryMs = 500;
+/** Every so many signs of life, leases of nodes that are gone are looked for although nobody was taken out. */
+const orphansEvery = 10;
+
+const readyQueues: Statement = {
+  name: 'ready-queues',
+  text: `SELECT queue FROM unnest($1::int4[]) AS queue
+    WHERE EXISTS (SELECT FROM operation o WHERE o.queue = queue.queue AND o.stage = 0 AND o.wake_at > $2::int8)`,
+};
+
+const noQueue = (id: number): Error => new WaitlessError('storage-unavailable', `there is no queue ${id}`);
+
+export function postgresEngine({
+  url,
+  acceptWeakDurability = false,
+  pollMs = usualPollMs,
+  hints: useHints = true,
+}: PostgresOptions): Engine {
+  const features: EngineFeatures = { durable: true, shared: true, shard: 0, inlineBytes };
+  const address = readAddress(url);
+  const listeners: ((signal: Signal) => void)[] = [];
+  const signal = (s: Signal): void => listeners.forEach((listener) => listener(s));
+  const slotOf = (place: number): number => node.id * slotsPerNode + place;
+  const connect = (of: readonly number[], options = ''): Connections =>
+    new Connections({
+      config: { ...address.config, options: `${String(address.config.options)}${options}` },
+      places: of,
+      slotOf,
+    });
+  const writes = connect(places.writes);
+  const reading = connect(places.reads);
+  const control = connect(places.control);
+  const memory = connect(places.memory, ' -c synchronous_commit=off');
+  const queues = new Queues(reading);
+  const node = new Node({ queues, control });
+  const reads = new Reads({ connections: reading, queues });
+  const behind = new Behind();
+  const wake = new Wake(() => signal({ kind: 'due' }));
+  let nowMs = 0;
+  let opened: Opened | undefined;
+  let hints: Hints | undefined;
+  let poll: NodeJS.Timeout | undefined;
+  let beatAt = Number.NEGATIVE_INFINITY;
+  let beats = 0;
+
+  const at = (ms: number): number => (nowMs = Math.max(nowMs, ms));
+
+  /** Says that there is work, here and on other nodes. */
+  function madeReady(ids: Iterable<number>): void {
+    const list = [...ids];
+    takers.madeReady(list);
+    hints?.queues(list);
+  }
+
+  const changed = (seqs: Iterable<number>): void => hints?.operations(seqs);
+
+  const lease = (of: readonly number[], wanted: LeaseWanted): ReturnType<typeof leaseFrom> =>
+    writes.use(async (connection) => {
+      const filled = await leaseFrom(of, wanted, { connection, nodeId: node.id, nowMs: at(wanted.now?.() ?? nowMs) });
+      for (const { seq, leaseUntil } of filled.leases) {
+        wake.at(leaseUntil, nowMs);
+        hints?.operations([seq]);
+      }
+      return filled;
+    });
+
+  const takers = new Takers({ queues, fill: (of, taker) => lease(of, taker.wanted) });
+
+  /** Stores a batch; those who wait for work get their operations in the same commit. */
+  async function submit(all: readonly Submission[], connections: Connections): Promise<SubmitOutcome[]> {
+    await queues.learn(all.map((s) => s.queue));
+    const batch = all.filter((s) => queues.known(s.queue));
+    if (batch.length < all.length) {
+      const rest = batch.length === 0 ? [] : await submit(batch, connections);
+      return all.map((s) => (queues.known(s.queue) ? rest.shift()! : { kind: 'refused', error: noQueue(s.queue) }));
+    }
+    const now = nowMs;
+    const items: SubmitItem[] = batch.map((submission) => ({
+      submission,
+      taker: submission.runAt <= now ? takers.reserve(submission.queue, submission.body.length) : undefined,
+    }));
+    let outcomes: SubmitOutcome[] = [];
+    const readied = new Set<number>();
+    try {
+      outcomes = await connections.use((connection) => submitBatch(items, { node, nowMs: now, connection }));
+    } finally {
+      for (const [i, { submission: s, taker }] of items.entries()) {
+        const outcome = outcomes[i];
+        const stored = outcome?.kind === 'new';
+        if (taker)
+          takers.give(taker, stored ? leasedOf(s, outcome.seq, taker, now, inlineBytes) : undefined, s.body.length);
+        else if (stored && s.runAt <= now) readied.add(s.queue);
+        if (stored)
+          wake.at(
+            Math.min(
+              taker ? now + taker.wanted.leaseMs : s.runAt > now ? s.runAt : s.deadlineAt,
+              s.startByAt ?? s.deadlineAt,
+            ),
+            now,
+          );
+      }
+      if (readied.size > 0) madeReady(readied);
+    }
+    return outcomes;
+  }
+
+  const submitOn = (connections: Connections): Batcher<Submission, SubmitOutcome> =>
+    new Batcher({
+      run: (batch) => submit(batch, connections),
+      parallel: 2,
+      maxItems,
+      keyOf: (s) => (s.idempotency ? `${s.queue}/${s.idempotency.key}` : null),
+      bytesOf: (s) => s.body.length,
+      refused: (error) => ({ kind: 'refused', error }),
+    });
+  const stored = submitOn(writes);
+  const early = submitOn(memory);
+
+  const context = (connection: Connection): SettleContext => ({ nowMs, connection, madeReady, changed });
+  const settles = new Batcher<Settlement, SettleOutcome>({
+    run: (batch) => writes.use((connection) => settleBatch(batch, context(connection))),
+    parallel: 2,
+    maxItems,
+    keyOf: (s) => s.seq,
+    bytesOf: (s) => ('result' in s.transition ? (s.transition.result?.body.length ?? 0) : 0),
+    refused: (error) => ({ kind: 'refused', error }),
+  });
+  const extensions = new Batcher<Extension, ExtendOutcome | { kind: 'refused'; error: Error }>({
+    run: (batch) => writes.use((connection) => extendBatch(batch, context(connection))),
+    parallel: 1,
+    maxItems,
+    keyOf: (e) => e.seq,
+    refused: (error) => ({ kind: 'refused', error }),
+  });
+  const decisions = new Batcher<ClockTransition, boolean>({
+    run: (batch) => control.use((connection) => applyClockBatch(batch, context(connection))),
+    parallel: 1,
+    maxItems,
+    keyOf: (c) => c.seq,
+    refused: () => false,
+  });
+  const appends = new Batcher<NewEvent, AppendOutcome>({
+    run: async (batch) => {
+      const outcomes = await writes.use((connection) => appendBatch(batch, { connection, nowMs }));
+      const namespaces = new Set(batch.map((event) => event.namespace));
+      for (const namespace of namespaces) signal({ kind: 'events', namespace });
+      hints?.logs(namespaces);
+      return outcomes;
+    },
+    // One at a time: a second would wait for the first one's counter anyway.
+    parallel: 1,
+    maxItems,
+    bytesOf: (event) => event.body.length,
+    refused: (error) => ({ kind: 'refused', error }),
+  });
+
+  /** Errors of single statements, as callers know them. */
+  async function asked<T>(work: Promise<T>, { sent = false } = {}): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      throw toCallerError(error, { sent });
+    }
+  }
+
+  async function onHint(hint: Hint): Promise<void> {
+    for (const seq of hint.operations) signal({ kind: 'operation', seq });
+    for (const namespace of hint.logs) signal({ kind: 'events', namespace });
+    if (hint.queues.length === 0) return;
+    await queues.learn(hint.queues);
+    takers.madeReady(hint.queues);
+  }
+
+  /** Looks for work that no hint told of. */
+  async function lookForWork(): Promise<void> {
+    await queues.refresh();
+    const ids = takers.services.flatMap((service) => queues.of(service, null));
+    if (ids.length === 0) return;
+    const rows = await reading.run(readyQueues, [ids, nowMs]);
+    takers.madeReady(rows.map(([id]) => id as number));
+  }
+
+  /** Leases of nodes that are gone: their operations are ready again. */
+  async function collectOrphans(): Promise<number> {
+    const readied = await node.voidOrphans(nowMs);
+    await queues.learn(readied.keys());
+    if (readied.size > 0) madeReady(readied.keys());
+    return [...readied.values()].reduce((sum, n) => sum + n, 0);
+  }
+
+  /** Says that this node lives, and hears who does not. */
+  async function giveSign(): Promise<void> {
+    if (nowMs - beatAt < beatEveryMs) return;
+    const now = nowMs;
+    const [row] = await control.run(beat, [now, node.id]);
+    const [ageMs, lastMs, listed, count, dead] = row as [number, number, boolean, number, number];
+    beatAt = now;
+    if (hints) hints.company = count > 1;
+    const ahead = behind.measure({ lastMs, ageMs, nowMs: now });
+    if (ahead > 0) signal({ kind: 'time', nowMs: now + ahead });
+    // The others took this process for dead: what it carried is theirs, and it comes back as a new node.
+    if (!listed) await node.join();
+    if (dead > 0 || !listed || ++beats % orphansEvery === 0) await collectOrphans();
+  }
+
+  async function shut(): Promise<void> {
+    clearInterval(poll);
+    wake.stop();
+    takers.close();
+    await hints?.stop();
+    await Promise.all([writes, reading, control, memory].map((connections) => connections.close()));
+  }
+
+  return {
+    name: 'postgres',
+    features,
+    async open() {
+      try {
+        opened = await prepareStore(address, { acceptWeakDurability });
+        const [row] = await asked(control.run(firstLook, []));
+        const [lastMs, ageMs, wallMs] = row as [number, number, number];
+        // The caller's own clock may be hours off: all nodes go by the store's.
+        at(lineNow({ lastMs, ageMs, wallMs }));
+        await node.join();
+        await queues.refresh();
+        if (useHints) {
+          const channel = `waitless ${address.schema}`;
+          hints = new Hints({
+            config: address.config,
+            channel,
+            sender: `${node.id}`,
+            onHint: (hint) => void onHint(hint).catch(() => {}),
+          });
+          await hints.start();
+        }
+        const requeued = await collectOrphans();
+        poll = setInterval(() => void lookForWork().catch(() => {}), pollMs);
+        return {
+          storeKey: opened.storeKey,
+          nowMs,
+          lastTimeMs: lastMs,
+          requeued,
+          warnings: opened.warnings,
+        };
+      } catch (error) {
+        // Nothing stays open after a start that failed: a session would keep the process alive.
+        await shut();
+        throw refusal(error, address, 'preparing');
+      }
+    },
+    async close() {
+      if (opened) {
+        // It lived until now: what comes after is a time without it.
+        beatAt = Number.NEGATIVE_INFINITY;
+        await giveSign().catch(() => {});
+        const readied = await node.leave(nowMs).catch(() => new Map<number, number>());
+        hints?.queues(readied.keys());
+      }
+      await shut();
+    },
+    async health() {
+      await asked(reading.run({ name: 'health', text: 'SELECT 1' }, []));
+      return { detail: opened?.detail ?? 'PostgreSQL' };
+    },
+    queue: (namespace, service) => asked(queues.number(namespace, service)),
+    queueById: (id) => asked(queues.find(id)),
+    async submit(batch, now) {
+      at(now);
+      const [kept, soon] = [
+        batch.filter((s) => s.durability === 'stored'),
+        batch.filter((s) => s.durability === 'memory'),
+      ];
+      if (soon.length === 0) return stored.call(kept);
+      if (kept.length === 0) return early.call(soon);
+      const [first, second] = await Promise.all([stored.call(kept), early.call(soon)]);
+      return batch.map((s) => (s.durability === 'stored' ? first : second).shift()!);
+    },
+    async lease(wanted, now, abort) {
+      at(now);
+      if (wanted.wait) return takers.wait(wanted, abort);
+      const { service, namespace } = wanted;
+      const ids = [...queues.of(service, namespace)];
+      const { leases } = await asked(lease(ids, wanted), { sent: true });
+      if (leases.length > 0) return leases;
+      // Another node may have made a queue that nobody here has heard of, and what was submitted there before this call is to be found.
+      await asked(queues.refresh());
+      const others = queues.of(service, namespace).filter((id) => !ids.includes(id));
+      return others.length === 0 ? leases : (await asked(lease(others, wanted), { sent: true })).leases;
+    },
+    async extend(extension, now) {
+      at(now);
+      const [outcome] = await extensions.call([extension]);
+      if (outcome!.kind === 'refused') throw outcome!.error;
+      return outcome!;
+    },
+    settle(batch, now) {
+      at(now);
+      return settles.call(batch);
+    },
+    async cancel(key, now) {
+      at(now);
+      const before = await asked(reads.operation(key));
+      if (!before) return { kind: 'unknown' };
+      const cancelled = await asked(
+        control.use((connection) => cancelOne(connection, { seq: key.seq, nowMs })),
+        { sent: true },
+      );
+      const operation = (await asked(reads.operation(key))) ?? before;
+      if (!cancelled) return { kind: 'ended', operation };
+      changed([key.seq]);
+      return { kind: 'cancelled', operation, leaseNo: cancelled.leaseNo };
+    },
+    async purge(key) {
+      const record = await asked(reads.operation(key));
+      if (!record || record.finishedAt === null) return false;
+      return asked(
+        control.use((connection) => removeEnded(connection, key.seq)),
+        { sent: true },
+      );
+    },
+    operation: (key) => asked(reads.operation(key)),
+    recordsOf: (seqs) => asked(reads.recordsOf(seqs)),
+    result: (seq) => asked(reads.result(seq)),
+    async *readBody(seq, of) {
+      try {
+        yield* reads.body(seq, of);
+      } catch (error) {
+        throw toCallerError(error, { sent: false });
+      }
+    },
+    operations: (filter) => asked(reads.operations(filter)),
+    timeline: (seq) => asked(reads.timeline(seq)),
+    counts: () => asked(reads.counts()),
+    async sweep(now, { removeExpired }) {
+      // How long this process stood still says nothing where others may have lived: the common time line knows.
+      at(now);
+      return asked(
+        (async () => {
+          await giveSign();
+          const swept = await control.use((connection) => sweepOnce(connection, { nowMs, removing: removeExpired }));
+          await queues.learn(swept.readied.keys());
+          if (swept.readied.size > 0) madeReady(swept.readied.keys());
+          if (swept.nextAt !== undefined) wake.at(swept.nextAt, nowMs);
+          const promoted = [...swept.readied.values()].reduce((sum, n) => sum + n, 0);
+          return { due: swept.due, promoted, removed: swept.removed, more: swept.more };
+        })(),
+        { sent: true },
+      );
+    },
+    applyClock(batch, now) {
+      at(now);
+      return decisions.call(batch);
+    },
+    append(batch, now) {
+      at(now);
+      return appends.call(batch);
+    },
+    read: async (wanted) => ({ epoch: opened!.epoch, ...(await asked(readEvents(reading, wanted))) }),
+    onSignal: (listener) => void listeners.push(listener),
+  };
+}

@@ -1,0 +1,77 @@
+// The queues of the store as this node knows them; other nodes may have made more.
+import type { Queue } from '../../engine/engine.ts';
+import type { Connections, Statement } from './connections.ts';
+
+const insert: Statement = {
+  name: 'queue-add',
+  text: 'INSERT INTO queue (namespace, service) VALUES ($1, $2) ON CONFLICT (namespace, service) DO NOTHING',
+};
+const select: Statement = {
+  name: 'queue-get',
+  text: 'SELECT id, namespace, service FROM queue WHERE namespace = $1 AND service = $2',
+};
+const selectAll: Statement = {
+  name: 'queues',
+  text: 'SELECT id, namespace, service FROM queue WHERE id <> ALL ($1::int4[])',
+};
+
+export class Queues {
+  readonly #connections: Connections;
+  readonly #byId = new Map<number, Queue>();
+  readonly #ids = new Map<string, number>();
+  readonly #ofService = new Map<string, number[]>();
+
+  constructor(connections: Connections) {
+    this.#connections = connections;
+  }
+
+  #remember([id, namespace, service]: readonly unknown[]): Queue {
+    const queue: Queue = { id: id as number, namespace: namespace as string, service: service as string };
+    if (this.#byId.has(queue.id)) return queue;
+    this.#byId.set(queue.id, queue);
+    this.#ids.set(`${queue.namespace}/${queue.service}`, queue.id);
+    const ids = this.#ofService.get(queue.service);
+    if (ids) ids.push(queue.id);
+    else this.#ofService.set(queue.service, [queue.id]);
+    return queue;
+  }
+
+  /** Learns of those that other nodes have made; their numbers. */
+  async refresh(): Promise<number[]> {
+    const rows = await this.#connections.run(selectAll, [[...this.#byId.keys()]]);
+    return rows.map((row) => this.#remember(row).id);
+  }
+
+  async number(namespace: string, service: string): Promise<Queue> {
+    const known = this.#ids.get(`${namespace}/${service}`);
+    if (known !== undefined) return this.#byId.get(known)!;
+    // Looked for first: an insert that finds it there uses up a number and a row version each time.
+    let [row] = await this.#connections.run(select, [namespace, service]);
+    if (!row) {
+      await this.#connections.run(insert, [namespace, service]);
+      [row] = await this.#connections.run(select, [namespace, service]);
+    }
+    return this.#remember(row!);
+  }
+
+  known(id: number): Queue | undefined {
+    return this.#byId.get(id);
+  }
+
+  async find(id: number): Promise<Queue | undefined> {
+    if (!this.#byId.has(id)) await this.refresh();
+    return this.#byId.get(id);
+  }
+
+  /** Makes sure that all of them are known. */
+  async learn(ids: Iterable<number>): Promise<void> {
+    for (const id of ids) if (!this.#byId.has(id)) return void (await this.refresh());
+  }
+
+  /** Numbers of a service's queues in every namespace, or in one. */
+  of(service: string, namespace: string | null): readonly number[] {
+    if (namespace === null) return this.#ofService.get(service) ?? [];
+    const id = this.#ids.get(`${namespace}/${service}`);
+    return id === undefined ? [] : [id];
+  }
+}

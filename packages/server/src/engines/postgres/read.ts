@@ -1,0 +1,203 @@
+// Everything that only looks: operations, results, lists, timelines, counters, bodies.
+import type {
+  Counts,
+  OperationFilter,
+  OperationKey,
+  OperationPage,
+  OperationRecord,
+  Queue,
+  ResultRecord,
+  TimelineRow,
+} from '../../engine/engine.ts';
+import { matches, type RecordColumns, stage, toRecord } from '../rows.ts';
+import { int8Array } from './arrays.ts';
+import type { Connections, Row, Statement } from './connections.ts';
+import type { Queues } from './queues.ts';
+
+/** Bodies up to this come with their record; the same as in the file, so that callers see no difference. */
+export const inlineBytes = 131_072;
+const partBytes = 131_072;
+/** Rows a list looks at before it answers with what it has and a cursor: bounds the time of a filter that matches little. */
+const listScanRows = 10_000;
+/** Rows of a list fetched at once. */
+const chunkRows = 500;
+
+/** In the order of `RecordColumns`, from `recordTables`. */
+export const recordColumns =
+  'o.seq, r.nonce, o.queue, o.stage, o.version, o.attempt, o.lease_no, r.correlation, r.labels, o.created_at, o.updated_at, o.started_at, o.finished_at, ' +
+  'o.run_at, o.deadline_at, o.lease_until, o.wake_at, o.error_code, o.error_message, o.progress_seq, o.progress, o.attempt_at, o.worker, ' +
+  // Only an operation that succeeded can have ended by reference, so nobody else pays for the look.
+  `CASE WHEN o.stage = ${stage.succeeded} THEN (SELECT x.headers FROM result x WHERE x.seq = o.seq AND x.status = 303) END`;
+export const recordTables = 'operation o JOIN request r ON r.seq = o.seq';
+
+const byNumbers: Statement = {
+  name: 'records',
+  text: `SELECT ${recordColumns} FROM ${recordTables} WHERE o.seq = ANY ($1::int8[])`,
+};
+const resultOf: Statement = {
+  name: 'result',
+  text: `SELECT status, headers, octet_length(body), hash, CASE WHEN octet_length(body) <= ${inlineBytes} THEN body END FROM result WHERE seq = $1::int8`,
+};
+const partOf = (table: 'request' | 'result'): Statement => ({
+  name: `part-of-${table}`,
+  text: `SELECT substring(body FROM $2::int4 FOR ${partBytes}) FROM ${table} WHERE seq = $1::int8`,
+});
+const parts = { request: partOf('request'), result: partOf('result') };
+const timelineOf: Statement = {
+  name: 'timeline',
+  text: 'SELECT at, kind, attempt, started_at, worker, outcome, backend_status, detail, next_at, progress FROM happening WHERE seq = $1::int8 ORDER BY n',
+};
+const countsOf: Statement = {
+  name: 'counts',
+  text: `SELECT q.id, q.namespace, q.service, coalesce(sum(queued), 0)::int8, coalesce(sum(running), 0)::int8, coalesce(sum(succeeded), 0)::int8,
+      coalesce(sum(failed), 0)::int8, coalesce(sum(cancelled), 0)::int8
+    FROM queue q LEFT JOIN counter c ON c.queue = q.id GROUP BY q.id ORDER BY q.service, q.namespace`,
+};
+
+/** The index that leads to the fewest rows for a filter; all are walked newest first. */
+const walks = {
+  correlation: {
+    name: 'list-correlation',
+    text: `SELECT ${recordColumns} FROM ${recordTables} WHERE r.correlation = $2 AND r.seq < $1::int8 ORDER BY r.seq DESC LIMIT ${chunkRows}`,
+  },
+  label: {
+    name: 'list-label',
+    text: `SELECT ${recordColumns} FROM label l JOIN operation o ON o.seq = l.seq JOIN request r ON r.seq = l.seq
+      WHERE l.name = $2 AND l.value = $3 AND l.seq < $1::int8 ORDER BY l.seq DESC LIMIT ${chunkRows}`,
+  },
+  trouble: {
+    name: 'list-trouble',
+    text: `SELECT ${recordColumns} FROM ${recordTables} WHERE o.queue = $2::int4 AND o.stage > 3 AND o.seq < $1::int8 ORDER BY o.seq DESC LIMIT ${chunkRows}`,
+  },
+  all: {
+    name: 'list',
+    text: `SELECT ${recordColumns} FROM ${recordTables} WHERE o.seq < $1::int8 ORDER BY o.seq DESC LIMIT ${chunkRows}`,
+  },
+} satisfies Record<string, Statement>;
+
+export class Reads {
+  readonly #connections: Connections;
+  readonly #queues: Queues;
+  /** Numbers asked for in this turn: one statement for all of them. */
+  #asked = new Map<number, ((record: OperationRecord | undefined) => void)[]>();
+  #failed: ((error: Error) => void)[] = [];
+
+  constructor({ connections, queues }: { connections: Connections; queues: Queues }) {
+    this.#connections = connections;
+    this.#queues = queues;
+  }
+
+  async records(rows: readonly Row[]): Promise<OperationRecord[]> {
+    await this.#queues.learn(rows.map((row) => row[2] as number));
+    return (rows as unknown as RecordColumns[]).map((row) => toRecord(row, this.#queues.known(row[2])!));
+  }
+
+  async recordsOf(seqs: readonly number[]): Promise<OperationRecord[]> {
+    if (seqs.length === 0) return [];
+    return this.records(await this.#connections.run(byNumbers, [int8Array(seqs)]));
+  }
+
+  async operation({
+    seq,
+    nonce,
+    namespace,
+  }: OperationKey & { namespace: string }): Promise<OperationRecord | undefined> {
+    const record = await new Promise<OperationRecord | undefined>((resolve, reject) => {
+      if (this.#asked.size === 0) setImmediate(() => void this.#readAsked());
+      const others = this.#asked.get(seq);
+      if (others) others.push(resolve);
+      else this.#asked.set(seq, [resolve]);
+      this.#failed.push(reject);
+    });
+    return record?.nonce === nonce && record.namespace === namespace ? record : undefined;
+  }
+
+  async #readAsked(): Promise<void> {
+    const asked = this.#asked;
+    const failed = this.#failed;
+    this.#asked = new Map();
+    this.#failed = [];
+    try {
+      const records = new Map((await this.recordsOf([...asked.keys()])).map((record) => [record.seq, record]));
+      for (const [seq, resolves] of asked) for (const resolve of resolves) resolve(records.get(seq));
+    } catch (error) {
+      for (const reject of failed) reject(error as Error);
+    }
+  }
+
+  async result(seq: number): Promise<ResultRecord | undefined> {
+    const [row] = await this.#connections.run(resultOf, [seq]);
+    if (!row) return undefined;
+    const [status, headers, bodyBytes, hash, body] = row as [number, string, number, string, Buffer | null];
+    return { status, headers: JSON.parse(headers) as string[], bodyBytes, hash, body };
+  }
+
+  async *body(seq: number, of: 'request' | 'result'): AsyncIterable<Uint8Array> {
+    for (let from = 1; ; from += partBytes) {
+      const [row] = await this.#connections.run(parts[of], [seq, from]);
+      const bytes = row?.[0] as Buffer | undefined;
+      if (!bytes || bytes.length === 0) return;
+      yield bytes;
+      if (bytes.length < partBytes) return;
+    }
+  }
+
+  async timeline(seq: number): Promise<TimelineRow[]> {
+    const rows = await this.#connections.run(timelineOf, [seq]);
+    return rows.map(([at, kind, attempt, startedAt, worker, outcome, backendStatus, detail, nextAt, progress]) => ({
+      at: at as number,
+      kind: kind === 0 ? ('attempt' as const) : ('progress' as const),
+      attempt: attempt as number,
+      startedAt: startedAt as number | null,
+      worker: worker as string | null,
+      outcome: outcome as string | null,
+      backendStatus: backendStatus as number | null,
+      detail: detail as string | null,
+      nextAt: nextAt as number | null,
+      progress: progress === null ? null : (JSON.parse(progress as string) as TimelineRow['progress']),
+    }));
+  }
+
+  async counts(): Promise<{ queue: Queue; counts: Counts }[]> {
+    const rows = (await this.#connections.run(countsOf, [])) as [number, string, string, ...number[]][];
+    return rows.map(([id, namespace, service, queued = 0, running = 0, succeeded = 0, failed = 0, cancelled = 0]) => ({
+      queue: { id, namespace, service },
+      counts: { queued, running, succeeded, failed, cancelled },
+    }));
+  }
+
+  async #walk(filter: OperationFilter, before: number): Promise<OperationRecord[]> {
+    const run = async (statement: Statement, ...values: unknown[]): Promise<OperationRecord[]> =>
+      this.records(await this.#connections.run(statement, [before, ...values]));
+    if (filter.correlationId !== undefined) return run(walks.correlation, filter.correlationId);
+    const label = Object.entries(filter.labels ?? {})[0];
+    if (label) return run(walks.label, label[0], label[1]);
+    const trouble = filter.statuses?.every((status) => status === 'failed' || status === 'cancelled');
+    if (trouble && filter.service !== undefined) {
+      const [queue] = this.#queues.of(filter.service, filter.namespace);
+      return queue === undefined ? [] : run(walks.trouble, queue);
+    }
+    return run(walks.all);
+  }
+
+  async operations(filter: OperationFilter): Promise<OperationPage> {
+    await this.#queues.refresh();
+    const items: OperationRecord[] = [];
+    let looked = 0;
+    let last = filter.beforeSeq ?? Number.MAX_SAFE_INTEGER;
+    for (;;) {
+      const records = await this.#walk(filter, last);
+      for (const record of records) {
+        // One more than asked was found, or enough was looked at: there is a next page.
+        if (items.length === filter.limit || looked === listScanRows) return { items, nextSeq: last };
+        looked++;
+        last = record.seq;
+        if (matches(record, filter)) items.push(record);
+        // Numbers grow with time, so nothing older can match; a minute of slack for what nodes took their numbers for at once.
+        else if (filter.createdAfter !== undefined && record.createdAt < filter.createdAfter - 60_000)
+          return { items, nextSeq: null };
+      }
+      if (records.length < chunkRows) return { items, nextSeq: null };
+    }
+  }
+}

@@ -1,0 +1,289 @@
+// Recording what became of leases: the first settlement of the current lease wins, everything else learns why it lost.
+import type {
+  ClockTransition,
+  ExtendOutcome,
+  Extension,
+  OperationFailure,
+  ResultContent,
+  Settlement,
+  SettleOutcome,
+} from '../../engine/engine.ts';
+import { leaseKinds, stage, statusOfStage } from '../rows.ts';
+import { byteaArray, int4Array, int8Array, textArray } from './arrays.ts';
+import type { Connection, Statement } from './connections.ts';
+import { leaseNow } from './time-line.ts';
+
+/** Who may move an operation: the holder of its lease, or the clock, which has seen a certain version of it. */
+type Guard = 'lease' | 'clock';
+
+/** What 'later' is in the column of stages to come: it stays running. */
+const laterStage = stage.running;
+
+/** `stage + 0`: written as `stage = 2` the planner may walk the whole index of running operations instead of looking each row up by its key. */
+const guards: Record<Guard, string> = {
+  lease: `o.lease_no = i.guard_no AND o.stage + 0 = ${stage.running} AND o.lease_until > ${leaseNow('$1::int8')}`,
+  clock: `o.version = i.guard_no AND o.stage + 0 < ${stage.succeeded} AND (o.stage + 0 = ${stage.running} OR i.to_stage > 2)`,
+};
+
+/**
+ * One statement for a batch: moves the rows that the guard lets through, writes their results and what happened, and the counters.
+ * Rows are locked in the order of their numbers, or two nodes could each hold a row that the other waits for.
+ */
+const moveText = (guard: Guard): string => `
+WITH input AS MATERIALIZED (
+  SELECT * FROM unnest($3::int8[], $4::int4[], $5::int4[], $6::int4[], $7::int8[], $8::int8[], $9::text[], $10::text[], $11::int4[],
+    $12::int4[], $13::text[], $14::text[], $15::bytea[])
+    WITH ORDINALITY AS i (seq, guard_no, to_stage, give_back, until, new_rank, code, message, backend_status, status, headers, hash, body, ord) ORDER BY seq
+), held AS MATERIALIZED (
+  SELECT i.*, h.* FROM input i CROSS JOIN time_line CROSS JOIN LATERAL (
+    SELECT o.stage AS from_stage, ${leaseNow('$1::int8')} AS lease_now FROM operation o
+    WHERE o.seq = i.seq AND ${guards[guard]} FOR NO KEY UPDATE
+  ) h
+), moved AS (
+  UPDATE operation o SET stage = h.to_stage, version = o.version + 1, updated_at = $1::int8, attempt = o.attempt - h.give_back,
+    lease_kind = CASE h.to_stage WHEN ${laterStage} THEN ${leaseKinds.later} END, node = NULL,
+    lease_until = CASE h.to_stage WHEN ${laterStage} THEN h.until - $1::int8 + h.lease_now END,
+    wake_at = CASE WHEN h.to_stage > 2 THEN greatest($1::int8 + o.retention_ms, o.keep_until) ELSE least(h.until, o.deadline_at) END,
+    run_at = CASE h.to_stage WHEN 1 THEN h.until END,
+    rank = coalesce(h.new_rank, o.rank),
+    finished_at = CASE WHEN h.to_stage > 2 THEN $1::int8 END,
+    error_code = CASE WHEN h.to_stage > 2 THEN h.code END, error_message = CASE WHEN h.to_stage > 2 THEN h.message END
+  FROM held h WHERE o.seq = h.seq
+  RETURNING o.seq, o.queue, o.version, o.wake_at, o.created_at, o.attempt, o.attempt_at, o.worker, o.lease_no, o.run_at, h.from_stage,
+    h.to_stage, h.give_back, h.ord, h.code, h.message, h.backend_status, h.status, h.headers, h.hash, h.body
+), results AS (
+  INSERT INTO result AS r (seq, status, lease_no, headers, hash, body)
+  SELECT seq, status, lease_no, headers, hash, body FROM moved WHERE status IS NOT NULL
+  ON CONFLICT (seq) DO UPDATE SET status = excluded.status, lease_no = excluded.lease_no, headers = excluded.headers, hash = excluded.hash, body = excluded.body
+), noted AS (
+  INSERT INTO happening (seq, n, kind, at, attempt, started_at, worker, outcome, backend_status, detail, next_at)
+  SELECT seq, version, 0, $1::int8, attempt + give_back, attempt_at, worker, code, backend_status, message, run_at FROM moved WHERE to_stage < 2
+), counted AS (
+  INSERT INTO counter AS c (queue, slot, queued, running, succeeded, failed)
+  SELECT queue, $2::int4, count(*) FILTER (WHERE to_stage < 2) - count(*) FILTER (WHERE from_stage < 2),
+    count(*) FILTER (WHERE to_stage = 2) - count(*) FILTER (WHERE from_stage = 2),
+    count(*) FILTER (WHERE to_stage = 3), count(*) FILTER (WHERE to_stage = 4) FROM moved GROUP BY queue
+  ON CONFLICT (queue, slot) DO UPDATE SET queued = c.queued + excluded.queued, running = c.running + excluded.running,
+    succeeded = c.succeeded + excluded.succeeded, failed = c.failed + excluded.failed
+)
+SELECT ord, version, created_at, wake_at, queue FROM moved`;
+
+const moves = {
+  lease: { name: 'settle', text: moveText('lease') },
+  clock: { name: 'apply-clock', text: moveText('clock') },
+} satisfies Record<Guard, Statement>;
+
+const standings: Statement = {
+  name: 'standings',
+  text: `SELECT o.seq, o.stage, o.lease_no, o.error_code, o.error_message, r.lease_no, r.status, r.headers, r.hash
+    FROM operation o LEFT JOIN result r ON r.seq = o.seq WHERE o.seq = ANY ($1::int8[])`,
+};
+
+/**
+ * Keeps leases and reports progress. wake_at stays: the clock looks at lease_until when it is due, and the update touches no indexed column.
+ */
+const extendText: Statement = {
+  name: 'extend',
+  text: `
+WITH input AS MATERIALIZED (
+  SELECT * FROM unnest($2::int8[], $3::int4[], $4::int8[], $5::text[]) WITH ORDINALITY AS i (seq, lease_no, lease_ms, report, ord) ORDER BY seq
+), held AS MATERIALIZED (
+  SELECT i.*, h.* FROM input i CROSS JOIN time_line CROSS JOIN LATERAL (
+    SELECT ${leaseNow('$1::int8')} AS lease_now FROM operation o
+    WHERE o.seq = i.seq AND o.lease_no = i.lease_no AND o.stage + 0 = ${stage.running} AND o.lease_until > ${leaseNow('$1::int8')} FOR NO KEY UPDATE
+  ) h
+), extended AS (
+  UPDATE operation o SET lease_until = greatest(o.lease_until, h.lease_now + h.lease_ms),
+    version = o.version + CASE WHEN h.report IS NULL THEN 0 ELSE 1 END,
+    updated_at = CASE WHEN h.report IS NULL THEN o.updated_at ELSE $1::int8 END,
+    progress_seq = CASE WHEN h.report IS NULL THEN o.progress_seq ELSE coalesce(o.progress_seq, 0) + 1 END,
+    progress = coalesce(h.report, o.progress)
+  FROM held h WHERE o.seq = h.seq
+  RETURNING o.seq, h.ord, o.lease_until - h.lease_now + $1::int8 AS until, o.version, coalesce(o.progress_seq, 0) AS progress_seq, o.attempt, h.report
+), noted AS (
+  INSERT INTO happening (seq, n, kind, at, attempt, progress)
+  SELECT seq, version, 1, $1::int8, attempt, '{"sequence":' || progress_seq || CASE report WHEN '{}' THEN '}' ELSE ',' || substr(report, 2) END
+  FROM extended WHERE report IS NOT NULL
+)
+SELECT ord, until, version, CASE WHEN report IS NULL THEN 0 ELSE progress_seq END FROM extended`,
+};
+
+export interface SettleContext {
+  nowMs: number;
+  connection: Connection;
+  /** Operations became ready in these queues. */
+  madeReady: (queues: Iterable<number>) => void;
+  /** Operations moved on. */
+  changed: (seqs: Iterable<number>) => void;
+}
+
+interface Move {
+  seq: number;
+  guardNo: number;
+  toStage: number;
+  giveBack: number;
+  until: number;
+  rank: number | null;
+  error: OperationFailure | null;
+  backendStatus: number | null;
+  result: ResultContent | null;
+}
+
+function toMove(
+  { seq, transition: t, backendStatus }: Pick<Settlement, 'seq' | 'transition' | 'backendStatus'>,
+  guardNo: number,
+  nowMs: number,
+): Move {
+  const move = { seq, guardNo, giveBack: 0, until: Number.MAX_SAFE_INTEGER, rank: null, backendStatus };
+  switch (t.to) {
+    case 'succeeded':
+      return { ...move, toStage: stage.succeeded, error: null, result: t.result };
+    case 'failed':
+      return { ...move, toStage: stage.failed, error: t.error, result: t.result };
+    case 'later':
+      return { ...move, toStage: laterStage, until: t.leaseUntil, error: null, result: null };
+    case 'queued': {
+      const ready = t.runAt <= nowMs;
+      return {
+        ...move,
+        toStage: ready ? stage.ready : stage.waiting,
+        giveBack: t.attemptUsed ? 0 : 1,
+        until: ready ? Number.MAX_SAFE_INTEGER : t.runAt,
+        rank: t.rank,
+        error: t.error,
+        result: t.result ?? null,
+      };
+    }
+  }
+}
+
+interface Moved {
+  version: number;
+  createdAt: number;
+  wakeAt: number;
+}
+
+/** Carries out those moves that the guard lets through; by their place in the batch. */
+async function moveAll(
+  moves_: readonly Move[],
+  guard: Guard,
+  { connection, nowMs, madeReady, changed }: SettleContext,
+): Promise<Map<number, Moved>> {
+  const rows = await connection.run(moves[guard], [
+    nowMs,
+    connection.slot,
+    int8Array(moves_.map((m) => m.seq)),
+    int4Array(moves_.map((m) => m.guardNo)),
+    int4Array(moves_.map((m) => m.toStage)),
+    int4Array(moves_.map((m) => m.giveBack)),
+    int8Array(moves_.map((m) => m.until)),
+    int8Array(moves_.map((m) => m.rank)),
+    textArray(moves_.map((m) => m.error?.code ?? null)),
+    textArray(moves_.map((m) => m.error?.message ?? null)),
+    int4Array(moves_.map((m) => m.backendStatus)),
+    int4Array(moves_.map((m) => m.result?.status ?? null)),
+    textArray(moves_.map((m) => (m.result ? JSON.stringify(m.result.headers) : null))),
+    textArray(moves_.map((m) => m.result?.hash ?? null)),
+    byteaArray(moves_.map((m) => m.result?.body ?? null)),
+  ]);
+  const moved = new Map<number, Moved>();
+  const ready = new Set<number>();
+  const seqs: number[] = [];
+  for (const [ord, version, createdAt, wakeAt, queue] of rows as [number, number, number, number, number][]) {
+    const move = moves_[ord - 1]!;
+    moved.set(ord - 1, { version, createdAt, wakeAt });
+    seqs.push(move.seq);
+    if (move.toStage === stage.ready) ready.add(queue);
+  }
+  if (ready.size > 0) madeReady(ready);
+  changed(seqs);
+  return moved;
+}
+
+type Standing = [
+  seq: number,
+  stage: number,
+  leaseNo: number,
+  code: string | null,
+  message: string | null,
+  resultLease: number | null,
+  status: number | null,
+  headers: string | null,
+  hash: string | null,
+];
+
+function whyNot({ leaseNo, transition: t }: Settlement, at: Standing | undefined): SettleOutcome {
+  if (!at) return { kind: 'unknown' };
+  const [, where, heldBy, code, message, resultLease, status, headers, hash] = at;
+  if (where === stage.cancelled) return { kind: 'ended', status: 'cancelled' };
+  if (where < stage.succeeded || heldBy !== leaseNo) return { kind: 'lost' };
+  const result = t.to === 'later' ? null : (t.result ?? null);
+  if (resultLease === leaseNo) {
+    const same = result?.status === status && result?.hash === hash && JSON.stringify(result?.headers) === headers;
+    return { kind: same ? 'repeated' : 'conflict' };
+  }
+  if (code === 'timed-out') return { kind: 'ended', status: statusOfStage[where]! };
+  const same = !result && t.to === 'failed' && t.error.code === code && t.error.message === message;
+  return { kind: same ? 'repeated' : 'conflict' };
+}
+
+/** Records a batch in which no operation stands twice. */
+export async function settleBatch(batch: readonly Settlement[], context: SettleContext): Promise<SettleOutcome[]> {
+  const moved = await moveAll(
+    batch.map((s) => toMove(s, s.leaseNo, context.nowMs)),
+    'lease',
+    context,
+  );
+  const losers = batch.filter((_, i) => !moved.has(i)).map((s) => s.seq);
+  const rows = losers.length > 0 ? await context.connection.run(standings, [int8Array(losers)]) : [];
+  const standing = new Map((rows as unknown as Standing[]).map((row) => [row[0], row]));
+  return batch.map((s, i): SettleOutcome => {
+    const at = moved.get(i);
+    if (!at) return whyNot(s, standing.get(s.seq));
+    const done = s.transition.to === 'succeeded' || s.transition.to === 'failed';
+    const { version, createdAt, wakeAt } = at;
+    return {
+      kind: 'recorded',
+      version,
+      createdAt,
+      finishedAt: done ? context.nowMs : null,
+      expiresAt: done ? wakeAt : null,
+    };
+  });
+}
+
+export async function applyClockBatch(batch: readonly ClockTransition[], context: SettleContext): Promise<boolean[]> {
+  const moved = await moveAll(
+    batch.map((c) => toMove({ ...c, backendStatus: null }, c.version, context.nowMs)),
+    'clock',
+    context,
+  );
+  return batch.map((_, i) => moved.has(i));
+}
+
+/** Keeps the leases of a batch in which no operation stands twice. */
+export async function extendBatch(
+  batch: readonly Extension[],
+  { connection, nowMs, changed }: SettleContext,
+): Promise<ExtendOutcome[]> {
+  const rows = (await connection.run(extendText, [
+    nowMs,
+    int8Array(batch.map((e) => e.seq)),
+    int4Array(batch.map((e) => e.leaseNo)),
+    int8Array(batch.map((e) => e.leaseMs ?? 0)),
+    textArray(batch.map((e) => (e.progress ? JSON.stringify(e.progress) : null))),
+  ])) as [number, number, number, number][];
+  // The statement numbers its rows before it sorts them.
+  const extended = new Map(rows.map((row) => [row[0] - 1, row]));
+  changed(batch.filter((e, i) => e.progress && extended.has(i)).map((e) => e.seq));
+  const losers = batch.filter((_, i) => !extended.has(i)).map((e) => e.seq);
+  const found = losers.length > 0 ? await connection.run(standings, [int8Array(losers)]) : [];
+  const standing = new Map((found as unknown as Standing[]).map((row) => [row[0], row]));
+  return batch.map(({ seq }, i): ExtendOutcome => {
+    const row = extended.get(i);
+    if (row) return { kind: 'extended', leaseUntil: row[1], version: row[2], progressSequence: row[3] };
+    const at = standing.get(seq);
+    if (!at) return { kind: 'unknown' };
+    return at[1] >= stage.succeeded ? { kind: 'ended', status: statusOfStage[at[1]]! } : { kind: 'lost' };
+  });
+}

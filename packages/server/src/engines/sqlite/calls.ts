@@ -1,0 +1,219 @@
+// What each call does to the store, inside the transaction of its group, and what the group owes before and after its commit.
+import type { Extension, OperationFilter } from '../../engine/engine.ts';
+import type { Ballast } from './ballast.ts';
+import { bodyParts, type Side } from './body-parts.ts';
+import { leaseStatements } from './lease.ts';
+import { readNewEvent, readReadWanted, writeAppended, writePage } from './log-wire.ts';
+import { logStatements } from './log.ts';
+import { cancelStatements, readStatements } from './read.ts';
+import { settleStatements } from './settle.ts';
+import { diskFull } from './store-error.ts';
+import type { Store } from './store.ts';
+import { submitStatements } from './submit.ts';
+import { sweepStatements } from './sweep.ts';
+import type { Taker } from './takers.ts';
+import {
+  callKinds,
+  type Reader,
+  readSubmission,
+  readTransition,
+  writeLeased,
+  type Writer,
+  writeSettleOutcome,
+} from './wire.ts';
+
+/** The calls that are rare enough to travel as objects. */
+export type OtherCall =
+  | { op: 'queue'; namespace: string; service: string }
+  | { op: 'queueById'; id: number }
+  | { op: 'extend'; extension: Extension }
+  | { op: 'cancel' | 'purge' | 'operation'; key: { seq: number; nonce: string; namespace: string } }
+  | { op: 'recordsOf'; seqs: readonly number[] }
+  | { op: 'result' | 'timeline'; seq: number }
+  | { op: 'part'; seq: number; side: Side; part: number }
+  | { op: 'operations'; filter: OperationFilter }
+  | { op: 'counts' | 'health' | 'close' }
+  | { op: 'sweep'; removeExpired: boolean; pausedMs: number }
+  | { op: 'applyClock' };
+
+const otherWrites = new Set<OtherCall['op']>(['queue', 'extend', 'cancel', 'purge', 'sweep', 'applyClock']);
+const writeKinds = new Set<number>([callKinds.submit, callKinds.settle, callKinds.lease, callKinds.append]);
+
+/** @param at index of the first cell after the call's number */
+export const isWrite = (kind: number, cells: readonly unknown[], at: number): boolean =>
+  writeKinds.has(kind) || (kind === callKinds.other && otherWrites.has((cells[at] as OtherCall).op));
+
+export interface Calls {
+  /** At start: operations whose push lease died with the last process are ready again; returns how many. */
+  voidPushLeases(): number;
+  /** Does one call and writes its answer: to `early` what may leave before the commit, to `out` everything else. */
+  perform(call: { kind: number; id: number; reader: Reader }, to: { out: Writer; early: Writer }): void;
+  /** Before the commit: who waits is offered what became ready, and the group's sums are written. */
+  beforeCommit(): void;
+  /** After the commit: answers those who waited and got something; returns the namespaces whose log has grown. */
+  committed(out: Writer): string[];
+  /** After a rollback: nothing of the group has happened. */
+  rolledBack(): void;
+  /** Between two groups: gives room back to the disk where the last sweep left time for it. */
+  betweenGroups(): void;
+}
+
+export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; folder: string }): Calls {
+  const parts = bodyParts(store);
+  /** Services in which something became ready in this group while somebody may wait for it. */
+  const readied = new Set<string>();
+  const madeReady = (service: string): void => void readied.add(service);
+  const leases = leaseStatements(store);
+  const submit = submitStatements(store, parts);
+  const settles = settleStatements(store, parts, madeReady);
+  const reads = readStatements(store);
+  const cancel = cancelStatements(store, reads);
+  const sweeps = sweepStatements(store, madeReady);
+  const log = logStatements(store);
+  let vacuumDue = false;
+
+  function other(call: OtherCall, reader: Reader): unknown {
+    switch (call.op) {
+      case 'queue':
+        return store.queue(call.namespace, call.service);
+      case 'queueById':
+        return store.queues.get(call.id);
+      case 'extend':
+        return settles.extend(call.extension);
+      case 'cancel': {
+        const { before, after } = cancel(call.key);
+        if (!before) return { kind: 'unknown' };
+        return after
+          ? { kind: 'cancelled', operation: after, leaseNo: before.status === 'running' ? before.leaseNo : null }
+          : { kind: 'ended', operation: before };
+      }
+      case 'purge': {
+        const record = reads.operation(call.key);
+        if (!record || record.finishedAt === null) return false;
+        sweeps.remove(record.seq, record.queue, record.status === 'succeeded' ? 3 : record.status === 'failed' ? 4 : 5);
+        return true;
+      }
+      case 'operation':
+        return reads.operation(call.key);
+      case 'recordsOf':
+        return reads.recordsOf(call.seqs);
+      case 'result':
+        return reads.result(call.seq);
+      case 'timeline':
+        return reads.timeline(call.seq);
+      case 'part':
+        return parts.read(call.seq, call.side, call.part);
+      case 'operations':
+        return reads.operations(call.filter);
+      case 'counts':
+        return reads.counts();
+      case 'health':
+        return {
+          detail: `sqlite, ${folder === ':memory:' ? 'in memory' : 'file'}, schema ${String(store.db.pragma('user_version', { simple: true }))}`,
+        };
+      case 'sweep': {
+        const outcome = sweeps.sweep(call);
+        vacuumDue = outcome.removed === 0;
+        if (ballast.full) ballast.fill();
+        return outcome;
+      }
+      case 'applyClock':
+        return Array.from({ length: reader.number() }, () =>
+          settles.applyClock({ seq: reader.number(), version: reader.number(), transition: readTransition(reader) }),
+        );
+      case 'close':
+        return null;
+    }
+  }
+
+  const readTaker = (call: number, reader: Reader): { taker: Taker; wait: boolean } => {
+    const taker: Taker = {
+      call,
+      service: reader.text(),
+      namespace: reader.maybeText(),
+      kind: reader.number(),
+      worker: reader.maybeText(),
+      max: reader.number(),
+      maxBytes: reader.number(),
+      leaseMs: reader.number(),
+      leases: [],
+      bytes: 0,
+    };
+    return { taker, wait: reader.number() === 1 };
+  };
+
+  const writeLeases = (out: Writer, taker: Taker): void => {
+    out.cells.push(callKinds.lease, taker.call, taker.leases.length);
+    for (const leased of taker.leases) writeLeased(out, leased);
+  };
+
+  return {
+    voidPushLeases: () => leases.voidPushLeases(),
+    perform({ kind, id, reader }, { out, early }) {
+      if (kind === callKinds.submit) {
+        const count = reader.number();
+        const rows = Array.from({ length: count }, () => readSubmission(reader));
+        // Submissions of durability `memory` are answered when they are written and before they are synced.
+        const to = rows.every((row) => row.memory === 1) ? early : out;
+        to.cells.push(kind, id, count);
+        for (const row of rows) {
+          const outcome = ballast.full ? diskFull : submit(row);
+          if (outcome.kind === 'new') to.cells.push(outcome.seq);
+          else to.cells.push(0, outcome);
+        }
+      } else if (kind === callKinds.settle) {
+        const count = reader.number();
+        out.cells.push(kind, id, count);
+        for (let i = 0; i < count; i++) {
+          const row = {
+            seq: reader.number(),
+            leaseNo: reader.number(),
+            backendStatus: reader.maybeNumber(),
+            transition: readTransition(reader),
+          };
+          writeSettleOutcome(out, settles.settle(row));
+        }
+      } else if (kind === callKinds.lease) {
+        const { taker, wait } = readTaker(id, reader);
+        if (leases.fill(taker) || wait) store.takers.park(taker);
+        else out.cells.push(kind, id, 0);
+      } else if (kind === callKinds.unpark) {
+        if (store.takers.unpark(id)) out.cells.push(callKinds.lease, id, 0);
+      } else if (kind === callKinds.append) {
+        const count = reader.number();
+        out.cells.push(kind, id, count);
+        for (let i = 0; i < count; i++) {
+          const row = readNewEvent(reader);
+          writeAppended(out, ballast.full ? diskFull : log.append(row));
+        }
+      } else if (kind === callKinds.read) {
+        const page = log.read(readReadWanted(reader));
+        out.cells.push(kind, id, page.events.length);
+        writePage(out, page);
+      } else {
+        out.cells.push(kind, id, 1, other(reader.object<OtherCall>(), reader) ?? null);
+      }
+    },
+    beforeCommit() {
+      for (const service of readied) leases.offer(service);
+      readied.clear();
+      store.flushCounters();
+      log.flush();
+    },
+    committed(out) {
+      for (const taker of store.takers.committed()) writeLeases(out, taker);
+      return log.committed();
+    },
+    rolledBack() {
+      readied.clear();
+      store.takers.rolledBack();
+      store.forget();
+      log.rolledBack();
+    },
+    betweenGroups() {
+      if (!vacuumDue) return;
+      vacuumDue = false;
+      sweeps.vacuum();
+    },
+  };
+}
