@@ -62,10 +62,79 @@ const rows: readonly Wrong[] = [
   { what: 'memory that is no size', argv: ['--max-body-memory', 'lots'], names: /--max-body-memory/ },
   { what: 'memory beyond 2^53', argv: ['--max-body-memory', '9007199254740993gb'], names: /--max-body-memory/ },
   { what: 'a log level that is none', argv: ['--log-level', 'loud'], names: /--log-level/ },
+  ...[
+    ['a scheme that is misspelled', 'postgress://app:ossifrage@127.0.0.1/jobs', /no other URL/],
+    ['another scheme', 'mysql://app:ossifrage@127.0.0.1/jobs', /no other URL/],
+    ['no scheme', 'app:ossifrage@127.0.0.1:5432/jobs', /write postgres:\/\/ before it/],
+    ['no host', 'postgres://app:ossifrage@/jobs', /the host is missing/],
+    ['a forgotten host', 'postgres://app:ossifrage/jobs', /the port takes/],
+    ['several hosts', 'postgres://app:ossifrage@a,b/jobs', /one name or address/],
+    ['no database', 'postgres://app:ossifrage@127.0.0.1:5432', /the name of the database is missing/],
+    ['port 0', 'postgres://app:ossifrage@127.0.0.1:0/jobs', /the port takes/],
+    ['port 65536', 'postgres://app:ossifrage@127.0.0.1:65536/jobs', /the port takes/],
+    ['a password that is not encoded', 'postgres://app:12/ossifrage?x@127.0.0.1/jobs', /percent-encoded/],
+    [
+      'a parameter that is not known',
+      'postgres://app:ossifrage@127.0.0.1/jobs?shema=a',
+      /"shema"; did you mean "schema"/,
+    ],
+    ['the password as a parameter', 'postgres://127.0.0.1/jobs?password=ossifrage', /no parameter "password"/],
+    ['two schemas', 'postgres://app:ossifrage@127.0.0.1/jobs?schema=a&schema=b', /"schema" stands there twice/],
+    ['a schema that is none', 'postgres://app:ossifrage@127.0.0.1/jobs?schema=a.b', /the schema "a\.b" does not fit/],
+    ['a schema that is SQL', 'postgres://app:ossifrage@127.0.0.1/jobs?schema=a%22%3B--', /does not fit/],
+    ['a TLS mode that is none', 'postgres://app:ossifrage@127.0.0.1/jobs?sslmode=on', /sslmode: "on" does not fit/],
+    [
+      'a certificate that is not there',
+      'postgres://app:ossifrage@127.0.0.1/jobs?sslmode=verify-full&sslrootcert=none.pem',
+      /the file none\.pem does not exist/,
+    ],
+  ].map(([what, data, names], index): Wrong => {
+    const [address, { source }] = [data as string, names as RegExp];
+    // Each goes one of the three ways; packages/server/src/config/store.test.ts goes them all, without a process for each.
+    const ways: readonly Omit<Wrong, 'what'>[] = [
+      { argv: ['--data', address], names: new RegExp(`--data: .*${source}`) },
+      { env: { WAITLESS_DATA: address }, names: new RegExp(`WAITLESS_DATA: .*${source}`) },
+      {
+        file: `# first\ndata: '${address}'\n`,
+        names: new RegExp(` data: .*${source}.*\\(waitless\\.yaml line 2\\)`),
+      },
+    ];
+    return { what: `an address with ${what as string}`, ...ways[index % ways.length]! };
+  }),
   {
-    what: 'a store that is not built',
-    argv: ['--data', 'postgres://user:ossifrage@localhost/x'],
-    names: /--data.*not built yet/,
+    what: 'a password twice',
+    argv: ['--data-password-file', 'keys'],
+    env: { WAITLESS_DATA: 'postgres://app:ossifrage@127.0.0.1/jobs' },
+    keys: 'ossifrage',
+    names: /--data-password-file: .*keep one/,
+  },
+  {
+    what: 'a password file of two lines',
+    argv: ['--data', 'postgres://app@127.0.0.1/jobs'],
+    env: { WAITLESS_DATA_PASSWORD_FILE: 'keys' },
+    keys: 'ossifrage\nossifrage\n',
+    names: /WAITLESS_DATA_PASSWORD_FILE: .*one line/,
+  },
+  {
+    what: 'a password file without an address',
+    argv: ['--data-password-file', 'keys'],
+    keys: 'ossifrage',
+    names: /--data-password-file: .*add --data postgres:/,
+  },
+  {
+    what: 'weak durability without an address',
+    env: { WAITLESS_I_ACCEPT_WEAK_DURABILITY: 'true' },
+    names: /WAITLESS_I_ACCEPT_WEAK_DURABILITY: .*add --data postgres:/,
+  },
+  {
+    what: 'weak durability that is neither true nor false',
+    file: 'iAcceptWeakDurability: yes please\n',
+    names: /iAcceptWeakDurability: .*true or false/,
+  },
+  {
+    what: 'an address as another option',
+    argv: ['--api-key-file', 'postgres://app:ossifrage@127.0.0.1/jobs'],
+    names: /--api-key-file: /,
   },
   { what: 'a config file that is not there', argv: ['--config', 'nothing.yaml'], names: /nothing\.yaml/ },
   { what: 'a config file that is a folder', argv: ['--config', '.'], names: /--config/ },

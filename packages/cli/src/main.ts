@@ -14,6 +14,7 @@ import { watch } from './commands/watch.ts';
 import { exitCodes, explain, wrongUsage } from './failure.ts';
 import { createOutput } from './output.ts';
 import { endQuietlyOnClosedPipe, processTerminal, type Terminal } from './terminal.ts';
+import { withoutPasswords } from './text.ts';
 import { version } from './version.ts';
 
 const commands: readonly CommandModule[] = [dev, serve, submit, result, watch, get, ls, timeline, cancel, services];
@@ -60,7 +61,7 @@ async function run(argv: readonly string[], terminal: Terminal): Promise<number>
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.success;
     const { sentence, hint, exitCode: code } = explain(error);
-    output.note(`${output.err.red('waitless:')} ${sentence}`);
+    output.note(`${output.err.red('waitless:')} ${withoutPasswords(sentence)}`);
     if (hint !== undefined) output.note(output.err.dim(hint));
     if (error instanceof CommanderError)
       output.note(output.err.dim(`See: ${['npx waitless', ...(known ? [name] : []), '--help'].join(' ')}`));

@@ -2,12 +2,22 @@
 import type { ResolvedConfig, RunningServer } from '@waitless/server';
 import type { CommandContext } from './command.ts';
 import { exitCodes, Failure } from './failure.ts';
+import { plain } from './text.ts';
 import { version } from './version.ts';
+
+/** What the 202 of a store stands for. */
+const durability = {
+  memory: 'as long as this runs',
+  folder: 'stored: on disk before the 202 is sent',
+  postgres: 'stored: committed by the database before the 202 is sent',
+} as const;
 
 /** Turns the server's errors at start into sentences with their exit codes. */
 export function startFailure(error: unknown, resolved?: ResolvedConfig): unknown {
   if (!(error instanceof Error)) return error;
-  if (error.name === 'ConfigError') return new Failure(error.message, exitCodes.configuration);
+  // The second may quote the database.
+  if (error.name === 'ConfigError' || error.name === 'StoreRefused')
+    return new Failure(plain(error.message), exitCodes.configuration);
   const code = (error as NodeJS.ErrnoException).code;
   const { host = '', port = 0 } = resolved?.config ?? {};
   if (code === 'EADDRINUSE')
@@ -25,11 +35,12 @@ export function startFailure(error: unknown, resolved?: ResolvedConfig): unknown
 export function announce(server: RunningServer, resolved: ResolvedConfig, { output }: CommandContext): void {
   const { out, line } = output;
   const { config } = server;
+  const { store } = resolved;
   const row = (name: string, text: string): void => line(`  ${out.dim(name.padEnd(11))} ${text}`);
   const origin = (name: string): string => out.dim(` (${resolved.origins.get(name)?.text ?? 'default'})`);
   line(`${out.bold(`Waitless ${version}`)} listening on ${out.cyan(server.url)}`);
-  row('data', config.data === ':memory:' ? 'in memory' : `${config.data}${origin('data')}`);
-  row('durability', config.data === ':memory:' ? 'as long as this runs' : 'stored: on disk before the 202 is sent');
+  row('data', store.kind === 'memory' ? store.title : `${store.title}${origin('data')}`);
+  row('durability', durability[store.kind]);
   const names = [...config.services.values()].map(
     (service) => `${service.name} → ${service.target.kind === 'pull' ? 'pull workers' : service.target.url}`,
   );

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
-import { commandLine, plain, shellWord, span } from './text.ts';
+import { commandLine, plain, shellWord, span, withoutPasswords } from './text.ts';
 
 test('spans are short and never round into the next unit', () => {
   const cases: [number, string][] = [
@@ -24,6 +24,17 @@ test('spans are short and never round into the next unit', () => {
 test('control characters of others become spaces', () => {
   assert.equal(plain('a\u001b[31mred\u001b[0m\r\nb\u0000c\u009bd\u2028e'), 'ared b c d e');
   assert.equal(plain('grüße 世界'), 'grüße 世界');
+});
+
+test('addresses lose their passwords, and nothing else changes', () => {
+  for (const [text, expected] of [
+    ['a postgres://u:p@h/d, b', 'a postgres://u:***@h/d, b'],
+    ["'amqp://u:p:q@r/#?@h'", "'amqp://u:***@h'"],
+    ['x://:p@h and y://u:q@h', 'x://:***@h and y://u:***@h'],
+    ['http://127.0.0.1:7878/x and a@b', 'http://127.0.0.1:7878/x and a@b'],
+    ['postgres://u@h:5432/d', 'postgres://u@h:5432/d'],
+  ] as const)
+    assert.equal(withoutPasswords(text), expected);
 });
 
 test('a quoted word is the same word after a shell has read it', () => {

@@ -7,6 +7,9 @@ export function plain(text: string): string {
   return stripVTControlCharacters(text).replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ');
 }
 
+/** Text with `***` for the password of every address in it: people put addresses in the wrong place, and messages quote what is wrong. */
+export const withoutPasswords = (text: string): string => text.replace(/(:\/\/[^\s:@]*:)\S*@/g, '$1***@');
+
 /** `40 ms`, `1.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`. */
 export function span(ms: number): string {
   if (ms < 999.5) return `${Math.max(0, Math.round(ms))} ms`;

@@ -3,4 +3,5 @@ export { ConfigError } from './config/config-error.ts';
 export * from './config/config.ts';
 export { optionTable, unbuiltOptions } from './config/options.ts';
 export { describeConfig } from './config/print-config.ts';
+export { StoreRefused } from './engine/refused.ts';
 export { type Extras, type RunningServer, startServer, version } from './server.ts';

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { addressMatcher } from './config/addresses.ts';
 import { bearerKey, createKeyLookup } from './config/api-keys.ts';
-import type { Config } from './config/config.ts';
+import { type Config, isPostgresAddress } from './config/config.ts';
 import { BodyBudget } from './core/body-budget.ts';
 import { Dispatch } from './core/dispatch.ts';
 import { Fetch } from './core/fetch.ts';
@@ -39,7 +39,7 @@ export const version: string = (
 /** What a test may put in the place of the real thing. */
 export interface Extras {
   engine?: Engine;
-  clock?: (lastTimeMs: number) => Clock;
+  clock?: (startMs: number) => Clock;
   random?: Random;
   log?: Log;
   /** false: nobody is woken by a hint; everything must still work by the slow polls. */
@@ -64,7 +64,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
   const log = extras.log ?? createLog(config.logLevel);
   const random = extras.random ?? systemRandom();
   const metrics = newMetrics();
-  const engine = observed(extras.engine ?? sqliteEngine({ folder: config.data }), metrics.engine);
+  const engine = observed(extras.engine ?? (await engineFor(config)), metrics.engine);
   const opened = await engine.open(Date.now());
   try {
     return await startOn(opened);
@@ -75,10 +75,16 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
 
   async function startOn({
     storeKey,
+    nowMs,
     lastTimeMs,
     requeued,
+    warnings = [],
   }: Awaited<ReturnType<Engine['open']>>): Promise<RunningServer> {
-    const clock = (extras.clock ?? systemClock)(lastTimeMs);
+    const clock = (extras.clock ?? systemClock)(nowMs);
+    engine.onSignal((signal) => {
+      if (signal.kind === 'time') clock.notBefore(signal.nowMs);
+    });
+    for (const warning of warnings) log.warn('store.warning', { detail: warning });
     if (requeued > 0)
       log.warn('operations.requeued', { count: requeued, detail: 'their attempts ended with the last process' });
 
@@ -106,6 +112,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       budget,
       fireAndForget,
       backendBase: () => backendBase(),
+      everyMs: extras.pollMs,
       log,
       metrics,
     });
@@ -232,12 +239,20 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
           waiters: live.waiting,
           attemptsInFlight: dispatch.inFlight,
           bodyBytes: budget.used,
-          operations: totals(await engine.counts()),
+          // A store that is away takes its own figures with it, and not those that tell of it.
+          operations: totals(await engine.counts().catch(() => [])),
         }));
         return { type: registry.type, text: await registry.text() };
       };
     }
   }
+}
+
+/** The second engine is loaded for those who use it alone: its driver is nothing to a server with a folder. */
+async function engineFor({ data, acceptWeakDurability }: Config): Promise<Engine> {
+  if (!isPostgresAddress(data)) return sqliteEngine({ folder: data });
+  const { postgresEngine } = await import('./engines/postgres/engine.ts');
+  return postgresEngine({ url: data, acceptWeakDurability });
 }
 
 /** Summed over namespaces, so that the number of series is bounded by the operator's own services. */

@@ -20,7 +20,12 @@ export const dev: CommandModule = {
       'npx waitless dev --port 8080',
       'npx waitless dev --target mine=http://127.0.0.1:9001',
     ]);
-    addServerOptions(command, { table: optionTable, unbuilt: unbuiltOptions }, ['data', 'printConfig']);
+    addServerOptions(command, { table: optionTable, unbuilt: unbuiltOptions }, [
+      'data',
+      'dataPasswordFile',
+      'iAcceptWeakDurability',
+      'printConfig',
+    ]);
     command.action(async (options: Record<string, string | boolean | readonly string[] | undefined>) => {
       const { terminal, output } = context;
       const sources = { env: terminal.env, cwd: terminal.cwd };

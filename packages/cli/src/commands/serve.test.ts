@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -34,8 +34,14 @@ interface Started {
 }
 
 /** Starts a server command and waits for its first line. */
-async function start(t: TestContext, argv: readonly string[], cwd: string): Promise<Started> {
-  const child = spawn(process.execPath, [bin, ...argv], { cwd, env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
+async function start(
+  t: TestContext,
+  argv: readonly string[],
+  cwd: string,
+  more: Readonly<Record<string, string>> = {},
+): Promise<Started> {
+  const env = { ...environment, ...more };
+  const child = spawn(process.execPath, [bin, ...argv], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
   const ended = once(child, 'exit') as Started['ended'];
   t.after(async () => {
     child.kill('SIGKILL');
@@ -182,4 +188,15 @@ test('dev takes a free port where 7878 is taken and none was asked for', async (
   const second = await start(t, ['dev'], cwd);
   assert.notEqual(first.url, second.url);
   await second.line(new RegExp(`npx waitless submit score .* --url ${second.url}$`));
+});
+
+test('dev stays in memory, whichever store the environment and the file name', async (t) => {
+  const cwd = await folder(t);
+  await writeFile(join(cwd, 'waitless.yaml'), 'dataPasswordFile: nowhere\n');
+  const server = await start(t, ['dev', '--port', '0'], cwd, {
+    WAITLESS_DATA: 'postgres://app:ossifrage@127.0.0.1:1/jobs',
+    WAITLESS_I_ACCEPT_WEAK_DURABILITY: 'true',
+  });
+  assert.equal(await server.line(/^ {2}data /), '  data        in memory');
+  assert.ok(!server.lines.join('\n').includes('ossifrage'));
 });

@@ -1,7 +1,7 @@
 // Reads the config file (YAML 1.2, of which JSON is a part) and remembers on which line each field stands.
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
-import { ConfigError } from './config-error.ts';
+import { ConfigError, type Where } from './config-error.ts';
 import { yaml } from './yaml.ts';
 
 export interface ConfigFile {
@@ -110,11 +110,11 @@ export function readText({
   name,
   field,
   label,
-}: {
+  place,
+}: Where & {
   path: string;
   name: string;
   field: string;
-  label?: string | undefined;
 }): string {
   try {
     return readFileSync(path, 'utf8');
@@ -128,7 +128,7 @@ export function readText({
           : code === 'EACCES'
             ? 'may not be read by this user'
             : `cannot be read (${code})`;
-    throw new ConfigError(field, `the file ${name} ${why}; check the path`, { label });
+    throw new ConfigError(field, `the file ${name} ${why}; check the path`, { label, place });
   }
 }
 

@@ -50,8 +50,10 @@ export interface Config {
   readonly host: string;
   /** 0 takes a free port. */
   readonly port: number;
-  /** Absolute path of the data folder, or `:memory:`. */
+  /** Absolute path of the data folder, `:memory:`, or the address of a PostgreSQL database, password included: never to be shown. */
   readonly data: string;
+  /** Work also on a PostgreSQL that may lose what it has confirmed. */
+  readonly acceptWeakDurability: boolean;
   readonly services: ReadonlyMap<string, ServiceConfig>;
   /** Undefined where the server asks for no key. Never empty. */
   readonly keys: readonly ApiKey[] | undefined;

@@ -19,10 +19,13 @@ import {
   type Origin,
   splitList,
 } from './sources.ts';
+import { resolveStore, type StoreShown } from './store.ts';
 import { refuseUnknown, refuseUnknownFields } from './unknown-names.ts';
 
-export type { ConfigSources, OptionsGiven, Origin } from './sources.ts';
 export type { ApiKey, Config, KeyOwner, LogLevel, ServiceConfig, ServiceTarget } from './config-shape.ts';
+export { isPostgresAddress } from './postgres-address.ts';
+export type { ConfigSources, OptionsGiven, Origin } from './sources.ts';
+export type { StoreShown } from './store.ts';
 
 export interface ResolvedConfig {
   readonly config: Config;
@@ -32,6 +35,8 @@ export interface ResolvedConfig {
   readonly origins: ReadonlyMap<string, Origin>;
   /** Absolute path of the config file that was read. */
   readonly configFile: string | undefined;
+  /** Where the data is. */
+  readonly store: StoreShown;
   /** Sentences to show at start: allowed, but perhaps not meant. */
   readonly warnings: readonly string[];
 }
@@ -115,10 +120,12 @@ export function resolveConfig(sources: ConfigSources): ResolvedConfig {
     origins,
     targets: [...targetsOf('environment', sources, options), ...targetsOf('flag', sources, options)],
   });
+  const store = resolveStore({ values, found, cwd: sources.cwd });
   const config: Config = Object.freeze({
     host: values.host,
     port: values.port,
-    data: dataFolder(values.data, found.get('data'), sources.cwd),
+    data: store.data,
+    acceptWeakDurability: values.iAcceptWeakDurability,
     services,
     keys,
     publicUrl: values.publicUrl,
@@ -137,7 +144,8 @@ export function resolveConfig(sources: ConfigSources): ResolvedConfig {
     values,
     origins: frozenMap(origins),
     configFile: configFile?.path,
-    warnings: Object.freeze(warningsOf(config)),
+    store: Object.freeze(store.shown),
+    warnings: Object.freeze([...store.warnings, ...warningsOf(config)]),
   });
 }
 
@@ -159,16 +167,6 @@ function readOption(option: Option, given: Found): unknown {
 function defaultOf(option: Option): unknown {
   if (option.list) return Object.freeze([]);
   return option.default === undefined ? undefined : option.read(option.default);
-}
-
-function dataFolder(data: string, given: Found | undefined, cwd: string): string {
-  if (data === ':memory:') return data;
-  // The URL may carry a password and never stands in a message.
-  if (/^postgres(?:ql)?:/i.test(data))
-    throw new ConfigError('data', 'not built yet for Postgres; give a folder or :memory:', whereOf(given));
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(data))
-    throw new ConfigError('data', 'it takes a folder or :memory:, not a URL', whereOf(given));
-  return resolve(given?.folder ?? cwd, data);
 }
 
 function warningsOf(config: Config): string[] {

@@ -18,6 +18,8 @@ export interface OptionValues {
   host: string;
   port: number;
   data: string;
+  dataPasswordFile: string | undefined;
+  iAcceptWeakDurability: boolean;
   config: string | undefined;
   target: readonly string[];
   pull: readonly string[];
@@ -109,12 +111,27 @@ export const optionTable: readonly Option[] = [
   }),
   option({
     name: 'data',
-    argument: 'DIR',
+    argument: 'STORE',
     default: './waitless-data',
     read: textValue,
-    help: 'folder of the store, or :memory: for one that is gone at the end',
+    help: 'folder of the store; or postgres://user@host:5432/database; or :memory: for one that is gone at the end',
     reason:
       'A folder in sight of whoever started it; in memory by default would lose acknowledged work at the first restart.',
+  }),
+  option({
+    name: 'dataPasswordFile',
+    argument: 'FILE',
+    read: textValue,
+    help: 'file with the password of the PostgreSQL user and nothing else',
+    reason: 'None: the password may stand in the address, in PGPASSWORD or in ~/.pgpass, or there is none.',
+  }),
+  option({
+    name: 'iAcceptWeakDurability',
+    argument: undefined,
+    default: 'false',
+    read: booleanValue,
+    help: 'start also on a PostgreSQL that may lose what it has confirmed',
+    reason: 'Off: a 202 means that nothing is lost, and a database with fsync off cannot keep that.',
   }),
   option({
     name: 'config',

@@ -64,13 +64,13 @@ function serviceValues(service: ServiceConfig): [path: readonly string[], value:
 }
 
 /** Every value with its origin: the options in the order of the table, then the services. */
-export function configEntries({ config, values, origins }: ResolvedConfig): ConfigEntry[] {
+export function configEntries({ config, values, origins, store }: ResolvedConfig): ConfigEntry[] {
   const originOf = (path: string): string => (origins.get(path) ?? defaultOrigin).text;
   const entries: ConfigEntry[] = [];
   for (const { name } of optionTable) {
     if (elsewhere.has(name)) continue;
     let value = values[name] as ConfigEntry['value'];
-    if (name === 'data') value = config.data;
+    if (name === 'data') value = store.data;
     else if (durations.has(name)) value = formatDuration(value as number);
     else if (sizes.has(name)) value = formatSize(value as number);
     else if (typeof value === 'string') value = withoutPassword(value);

@@ -3,9 +3,16 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { addressMatcher, isLoopback, parseRange } from './addresses.ts';
 import { editDistance, nearest } from './nearest.ts';
-import { formatSize, hostValue, integerValue, originValue, parseSize, targetUrlValue } from './values.ts';
+import { formatSize, hostValue, integerValue, originValue, parseSize, show, targetUrlValue } from './values.ts';
 
 describe('values', () => {
+  test('what is shown is short and has no password of an address, also not the first half of a long one', () => {
+    assert.equal(show('postgres://u:hunter2@h/d'), '"postgres://u:***@h/d"');
+    assert.equal(show(`postgres://u:${'hunter2'.repeat(20)}@h/d`), '"postgres://u:***@h/d"');
+    assert.equal(show('http://127.0.0.1:1/x'), '"http://127.0.0.1:1/x"');
+    assert.equal(show('x'.repeat(99)).length, 58);
+  });
+
   test('sizes', () => {
     assert.deepEqual(
       ['0b', '512b', '1kb', '1.5kb', '10mb', '10MB', '2gb'].map(parseSize),

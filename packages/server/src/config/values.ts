@@ -6,9 +6,9 @@ import { WrongValue } from './config-error.ts';
 
 const unitsBytes = { b: 1, kb: 1024, mb: 1024 ** 2, gb: 1024 ** 3 } as const;
 
-/** Shows a value in a message: short, on one line. Only for values that cannot hold a secret. */
+/** Shows a value in a message: short, on one line. Only for values that cannot hold a secret; an address in the wrong place loses its password. */
 export const show = (value: unknown): string => {
-  const text = JSON.stringify(value) ?? String(value);
+  const text = (JSON.stringify(value) ?? String(value)).replace(/(:\/\/[^\s:@]*:)\S*@/g, '$1***@');
   return text.length > 60 ? `${text.slice(0, 57)}…` : text;
 };
 
