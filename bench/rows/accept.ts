@@ -5,7 +5,7 @@ import type { Figure } from '../support/figures.ts';
 import { type Load, startLoad } from '../support/load.ts';
 import { loadFigures, type LoadSample, loadSample } from '../support/load-figures.ts';
 import { postBytes } from '../support/payload.ts';
-import { median } from '../support/statistics.ts';
+import { ratioFigure } from '../support/ratio.ts';
 import { countSyncs, straceMissing } from '../support/strace.ts';
 import { startWaitless } from '../support/waitless.ts';
 
@@ -66,24 +66,18 @@ async function rates(bench: Bench, load: Load): Promise<Figure[]> {
   await waitless.stop();
   bench.removeFolder(waitless.data);
   const name = `${callers} callers`;
-  const against = (i: number, key: keyof LoadSample): Pick<Figure, 'values' | 'note'> => {
-    const pairs = rounds.map((samples) => samples[0]![key] / samples[i]![key]);
-    const medianOf = (of: number): number => median(rounds.map((samples) => samples[of]![key]));
-    return {
-      values: [medianOf(0) / medianOf(i)],
-      note: `of medians; run by run ${Math.min(...pairs).toFixed(2)} to ${Math.max(...pairs).toFixed(2)}`,
-    };
-  };
-  return [
-    {
+  const against = (what: string, key: keyof LoadSample, target?: NonNullable<Figure['target']>): Figure =>
+    ratioFigure({
       row,
       case: name,
-      what: 'rate, waitless / fastify',
-      unit: '',
-      ...against(1, 'perSecond'),
-      target: { atLeast: 0.8 },
-    },
-    { row, case: name, what: 'server CPU, waitless / fastify', unit: '', ...against(1, 'cpuPer10k') },
+      what,
+      of: rounds.map(([waitless]) => waitless![key]),
+      to: rounds.map(([, fastify]) => fastify![key]),
+      ...(target ? { target } : {}),
+    });
+  return [
+    against('rate, waitless / fastify', 'perSecond', { atLeast: 0.8 }),
+    against('server CPU, waitless / fastify', 'cpuPer10k'),
     ...contenders.flatMap((c, i) =>
       loadFigures({
         row,

@@ -1,11 +1,10 @@
 // End to end: submit with `Prefer: wait`, one pull worker process, the worker's reply in the answer to the submit.
 import type { Bench, Row } from '../support/bench.ts';
-import { firstMessage } from '../support/children.ts';
 import type { Figure } from '../support/figures.ts';
 import { type Load, startLoad } from '../support/load.ts';
-import { loadFigures, type LoadSample, loadSample, type LoadTargets } from '../support/load-figures.ts';
+import { loadFigures, type LoadSample, loadSample, type LoadTargets, per10k } from '../support/load-figures.ts';
 import { postBytes, replyBody } from '../support/payload.ts';
-import { startWaitless } from '../support/waitless.ts';
+import { startWaitless, startWorker } from '../support/waitless.ts';
 
 const row = 'e2e';
 const service = 'jobs';
@@ -16,16 +15,6 @@ export const inFlightName = (connections: number): string => `${connections} in 
 
 export interface EndToEndRun extends LoadSample {
   workerCpuPer10k: number;
-}
-
-/** The worker process of a service; it ends with `stop` or with this process. */
-export async function startWorker(
-  bench: Bench,
-  { port, service: name }: { port: number; service: string },
-): Promise<{ pid: number; stop(): Promise<void> }> {
-  const child = bench.children.fork('./pull-worker.ts', [String(port), name]);
-  await firstMessage(child, 'the pull worker');
-  return child;
 }
 
 /** One run; every answer must be the worker's reply. */
@@ -52,7 +41,7 @@ export async function endToEnd(
   const { result, cpu } = await bench.measure([pid, load.pid, worker.pid], () =>
     load.run({ port, connections, request, expect: { status: 200, body: replyBody }, seconds }),
   );
-  return { ...loadSample(result, cpu[0]!), workerCpuPer10k: (cpu[2]! / result.operations) * 1e4 };
+  return { ...loadSample(result, cpu[0]!), workerCpuPer10k: per10k(cpu[2]!, result.operations) };
 }
 
 function figuresOf(connections: number, runs: readonly EndToEndRun[]): Figure[] {

@@ -3,8 +3,23 @@ import type { Row } from '../support/bench.ts';
 import { acceptRow } from './accept.ts';
 import { ackRow } from './ack.ts';
 import { e2eRow } from './e2e.ts';
+import { keptRow } from './kept.ts';
+import { logRow } from './log.ts';
 import { memoryRow } from './memory.ts';
+import { peersRow } from './peers.ts';
+import { postgresRow } from './postgres.ts';
 import { slowDiskRow } from './slow-disk.ts';
 import { sweepRow } from './sweep.ts';
 
-export const rows: readonly Row[] = [acceptRow, e2eRow, ackRow, sweepRow, memoryRow, slowDiskRow];
+export const rows: readonly Row[] = [
+  acceptRow,
+  e2eRow,
+  ackRow,
+  sweepRow,
+  memoryRow,
+  slowDiskRow,
+  postgresRow,
+  peersRow,
+  keptRow,
+  logRow,
+];

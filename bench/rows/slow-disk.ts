@@ -5,8 +5,8 @@ import { type Load, startLoad } from '../support/load.ts';
 import { loadFigures, type LoadSample, loadSample } from '../support/load-figures.ts';
 import { postBytes } from '../support/payload.ts';
 import { straceMissing } from '../support/strace.ts';
-import { startWaitless } from '../support/waitless.ts';
-import { endToEnd, inFlight, inFlightName, startWorker } from './e2e.ts';
+import { startWaitless, startWorker } from '../support/waitless.ts';
+import { endToEnd, inFlight, inFlightName } from './e2e.ts';
 
 const row = 'slow-disk';
 const delaysMs = [0, 2, 10] as const;

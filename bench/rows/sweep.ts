@@ -7,8 +7,7 @@ import { writeOldOperations } from '../support/old-operations.ts';
 import { loadFigures, type LoadSample, loadSample } from '../support/load-figures.ts';
 import { postBytes } from '../support/payload.ts';
 import { median } from '../support/statistics.ts';
-import { metric, startWaitless, type Waitless } from '../support/waitless.ts';
-import { startWorker } from './e2e.ts';
+import { metric, startWaitless, startWorker, type Waitless } from '../support/waitless.ts';
 
 const row = 'sweep';
 const services = ['--pull', 'jobs', '--pull', 'accepted'];

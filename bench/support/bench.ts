@@ -1,11 +1,11 @@
 // What every row is given: its options, folders on a real disk, the processes it starts, and an end that leaves nothing behind.
-import { mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Children } from './children.ts';
 import { type CoreSpeed, startCoreSpeed } from './core-speed.ts';
 import type { Figure } from './figures.ts';
 import type { Progress } from './progress.ts';
-import { accounted } from './process-stats.ts';
+import { accounted, type CpuSource } from './process-stats.ts';
 
 export interface BenchOptions {
   /** Length of one run. */
@@ -77,6 +77,8 @@ export class Bench {
         `${options.folder} is in memory (tmpfs), where a sync costs nothing; give a folder on a disk with --dir`,
       );
     this.#root = mkdtempSync(join(options.folder, 'waitless-bench-'));
+    // Servers that refuse to run as root have folders in here: they must get through, but see no names.
+    chmodSync(this.#root, 0o711);
   }
 
   newFile(name: string): string {
@@ -123,10 +125,10 @@ export class Bench {
     return [...quiet, ...kept];
   }
 
-  /** CPU seconds of each of `pids` while `work` ran. */
-  async measure<T>(pids: readonly number[], work: () => Promise<T>): Promise<{ result: T; cpu: number[] }> {
+  /** CPU seconds of each of `sources` while `work` ran. */
+  async measure<T>(sources: readonly CpuSource[], work: () => Promise<T>): Promise<{ result: T; cpu: number[] }> {
     const before = await this.#coreSpeed.probe();
-    const { result, cpu, others } = await accounted(pids, work);
+    const { result, cpu, others } = await accounted(sources, work);
     const after = await this.#coreSpeed.probe();
     const seen = this.disturbance;
     seen.others = Math.max(seen.others, others);

@@ -9,6 +9,12 @@ export interface Child {
   stop(signal?: NodeJS.Signals): Promise<void>;
 }
 
+/** Whom a process runs as; its own user by default. */
+export interface Account {
+  uid: number;
+  gid: number;
+}
+
 /** After SIGTERM; what has not ended by then is killed. Longer than the server's own 25 s would make a hang look like work. */
 const graceMs = 10_000;
 
@@ -46,11 +52,11 @@ export class Children {
   spawn(
     command: string,
     args: readonly string[],
-    { logFile, env }: { logFile: string; env: NodeJS.ProcessEnv },
+    { logFile, env, account, folder }: { logFile: string; env: NodeJS.ProcessEnv; account?: Account; folder?: string },
   ): Child {
     const log = openSync(logFile, 'a');
     try {
-      return this.#keep(spawn(command, args, { env, stdio: ['ignore', 'pipe', log] }));
+      return this.#keep(spawn(command, args, { env, stdio: ['ignore', 'pipe', log], cwd: folder, ...account }));
     } finally {
       closeSync(log);
     }

@@ -93,17 +93,18 @@ export function tables(figures: readonly JudgedFigure[]): string {
     parts.push(lines(['row', 'case', 'figure', 'median (min to max) [target]', 'note'], rows));
   }
   if (loads.size > 0) {
+    const columns = loadColumns.filter(({ what }) => figures.some((figure) => figure.what === what));
     const rows = Array.from(loads.values(), (group) => [
       group[0]!.row,
       group[0]!.case,
-      ...loadColumns.map(({ what }) =>
+      ...columns.map(({ what }) =>
         group
           .filter((f) => f.what === what)
           .map((f) => valueText(f) + targetText(f))
           .join(),
       ),
     ]);
-    parts.push(lines(['row', 'case', ...loadColumns.map(({ what, unit }) => `${what}, ${unit}`)], rows));
+    parts.push(lines(['row', 'case', ...columns.map(({ what, unit }) => `${what}, ${unit}`)], rows));
   }
   return parts.join('\n\n');
 }

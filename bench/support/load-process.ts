@@ -56,10 +56,11 @@ class LoadRun {
 
   async run(): Promise<LoadResult> {
     const { port, connections, seconds, perSecond } = this.#job;
+    const ports = [port].flat();
     for (let i = 0; i < connections; i++) {
       const caller = { sentAt: 0 } as Caller;
       caller.connection = await HttpConnection.open({
-        port,
+        port: ports[i % ports.length]!,
         onAnswer: (answer) => this.#answered(caller, answer),
         onBroken: (error) => this.#failed(error.message),
       });

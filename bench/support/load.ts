@@ -4,7 +4,8 @@ import { firstMessage } from './children.ts';
 import { percentile } from './statistics.ts';
 
 export interface LoadJob {
-  port: number;
+  /** Of one server, or of several among which the connections are divided evenly. */
+  port: number | readonly number[];
   connections: number;
   /** The whole request as it goes over the wire. */
   request: Uint8Array;

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 
 /** Ticks of /proc per second: USER_HZ, 100 on every Linux that Node runs on. */
-const ticksPerSecond = 100;
+export const ticksPerSecond = 100;
 
 /** User and system time of a process with all its threads, in seconds, in steps of 10 ms. */
 export function cpuSeconds(pid: number): number {
@@ -31,18 +31,23 @@ export function memoryMiB(pid: number): { rss: number; pss: number } {
   };
 }
 
-/** CPU seconds per process while `work` ran, and the share of the machine (0 to 1) that went to processes other than these. */
+/** A process by its number, or a way to read the CPU seconds of something larger. */
+export type CpuSource = number | (() => number);
+
+const read = (source: CpuSource): number => (typeof source === 'number' ? cpuSeconds(source) : source());
+
+/** CPU seconds per source while `work` ran, and the share of the machine (0 to 1) that went to processes other than these. */
 export async function accounted<T>(
-  pids: readonly number[],
+  sources: readonly CpuSource[],
   work: () => Promise<T>,
 ): Promise<{ result: T; cpu: number[]; others: number }> {
-  const ours = [process.pid, ...pids];
-  const before = ours.map(cpuSeconds);
+  const ours = [process.pid, ...sources];
+  const before = ours.map(read);
   const machineBefore = machineSeconds();
   const started = performance.now();
   const result = await work();
   const seconds = (performance.now() - started) / 1000;
-  const spent = ours.map((pid, i) => cpuSeconds(pid) - before[i]!);
+  const spent = ours.map((source, i) => read(source) - before[i]!);
   const all = spent.reduce((sum, s) => sum + s, 0);
   const others = Math.max(0, machineSeconds() - machineBefore - all) / (seconds * availableParallelism());
   return { result, cpu: spent.slice(1), others };

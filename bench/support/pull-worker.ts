@@ -1,15 +1,14 @@
-// A pull worker in a process of its own: two connections, each settling its last batch and leasing the next in one request.
+// A pull worker in a process of its own: some connections, each settling its last batch and leasing the next in one request.
 //
-// Arguments: port, service. It answers every operation with the same small reply and reads of a lease only its token.
+// Arguments: ports with commas between, service, connections, which are divided among the ports. It answers every operation with the same small reply and reads of a lease only its token.
 import { HttpConnection } from './http-connection.ts';
 import { replyBody } from './payload.ts';
 
-const connections = 2;
 const max = 64;
 const waitSeconds = 20;
 
-const [portText, service] = process.argv.slice(2) as [string, string];
-const port = Number(portText);
+const [portsText, service, connectionsText] = process.argv.slice(2) as [string, string, string];
+const ports = portsText.split(',').map(Number);
 const tokenStart = '{"token":"';
 const reply = `","reply":{"status":200,"headers":{"Content-Type":"application/json"},"body":${replyBody}}}`;
 
@@ -30,7 +29,7 @@ function settle(text: string, from: number): string {
   return items;
 }
 
-async function work(name: string): Promise<void> {
+async function work(name: string, port: number): Promise<void> {
   const ask = (items: string): void => {
     const body = `{"worker":"${name}","max":${max},"waitSeconds":${waitSeconds},"settle":[${items}]}`;
     connection.send(
@@ -54,7 +53,6 @@ async function work(name: string): Promise<void> {
 }
 
 process.on('disconnect', () => process.exit(0));
-Promise.all(Array.from({ length: connections }, (_, i) => work(`bench-${i + 1}`))).then(
-  () => process.send!('ready'),
-  stop,
-);
+Promise.all(
+  Array.from({ length: Number(connectionsText) }, (_, i) => work(`bench-${i + 1}`, ports[i % ports.length]!)),
+).then(() => process.send!('ready'), stop);

@@ -1,7 +1,7 @@
 // The server under test, started the way a user starts it.
 import { fileURLToPath } from 'node:url';
 import type { Bench } from './bench.ts';
-import { firstPrinted } from './children.ts';
+import { firstMessage, firstPrinted } from './children.ts';
 import { requestOnce } from './http-connection.ts';
 import { getBytes } from './payload.ts';
 import { straceCommand, type Tracing } from './strace.ts';
@@ -61,6 +61,16 @@ export async function startWaitless(
     spawnedAtMs,
     stop: (signal = flags.length > 0 ? 'SIGTERM' : 'SIGKILL') => child.stop(signal),
   };
+}
+
+/** The worker process of a service; it ends with `stop` or with this process. */
+export async function startWorker(
+  bench: Bench,
+  { port, service, connections = 2 }: { port: number | readonly number[]; service: string; connections?: number },
+): Promise<{ pid: number; stop(): Promise<void> }> {
+  const child = bench.children.fork('./pull-worker.ts', [[port].flat().join(','), service, String(connections)]);
+  await firstMessage(child, 'the pull worker');
+  return child;
 }
 
 /** Sum of a counter or gauge of /metrics over the lines that have all of these labels. */
