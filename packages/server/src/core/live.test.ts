@@ -17,7 +17,7 @@ function fakeStore(...known: Pick<OperationRecord, 'seq' | 'version' | 'finished
     },
     onSignal: (listener: (signal: Signal) => void) => void listeners.push(listener),
     signal: (...seqs: number[]) => {
-      for (const seq of seqs) for (const listener of listeners) listener({ kind: 'operation', seq });
+      for (const seq of seqs) for (const listener of listeners) listener({ kind: 'operation', seq, done: true });
     },
   };
 }

@@ -22,7 +22,7 @@ interface Waiter {
 /** How often waiters re-read without a hint: the longest delay a lost hint can cause, against a read per waiter each time. */
 const pollMs = 5000;
 const pollBatch = 500;
-/** Signals of operations nobody waits for yet that are remembered, in two halves: another node may end an operation before its submitter begins to wait. */
+/** Ends that were signalled and nobody waits for yet, remembered in two halves: another node may end an operation before its submitter begins to wait. */
 const remembered = 20_000;
 
 export class Live implements Service {
@@ -60,15 +60,20 @@ export class Live implements Service {
     this.#pollMs = everyMs;
     if (hints) {
       engine.onSignal((signal) => {
-        if (signal.kind === 'operation') this.#onSignal(signal.seq);
+        if (signal.kind === 'operation') this.#onSignal(signal.seq, signal.done);
       });
     }
   }
 
-  #onSignal(seq: number): void {
-    if (this.#waiters.has(seq)) return this.#readSoon(seq);
-    if (this.#recent.size >= remembered / 2) [this.#before, this.#recent] = [this.#recent, new Set()];
-    this.#recent.add(seq);
+  #onSignal(seq: number, done: boolean): void {
+    const waiters = this.#waiters.get(seq);
+    if (waiters) {
+      // A read per step of each operation that somebody wants the end of would cost more than the operation.
+      if (done || [...waiters].some((waiter) => !waiter.onlyDone)) this.#readSoon(seq);
+    } else if (done) {
+      if (this.#recent.size >= remembered / 2) [this.#before, this.#recent] = [this.#recent, new Set()];
+      this.#recent.add(seq);
+    }
   }
 
   #readSoon(seq: number): void {

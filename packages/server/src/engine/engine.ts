@@ -336,8 +336,8 @@ export interface EventPage {
 
 /** What may have changed; a hint only. */
 export type Signal =
-  /** An operation moved on, here or on another node. */
-  | { kind: 'operation'; seq: number }
+  /** An operation moved on, on another node; `done` when it ended there. */
+  | { kind: 'operation'; seq: number; done: boolean }
   /** The clock has something to say about an open operation. */
   | { kind: 'due' }
   /** The log of a namespace has grown. */

@@ -47,7 +47,12 @@ export function int4Array(values: readonly (number | null)[]): Buffer {
 }
 
 export function textArray(values: readonly (string | null)[]): Buffer {
-  const lengths = values.map((value) => (value === null ? 0 : Buffer.byteLength(value)));
+  const lengths = values.map((value) => {
+    if (value === null) return 0;
+    // It would be written as another character, and two keys could become one.
+    if (!value.isWellFormed()) throw new RangeError('a text has half of a surrogate pair');
+    return Buffer.byteLength(value);
+  });
   const buffer = start(
     'text',
     values.length,

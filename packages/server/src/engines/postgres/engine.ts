@@ -107,14 +107,19 @@ export function postgresEngine({
     hints?.queues(list);
   }
 
-  const changed = (seqs: Iterable<number>): void => hints?.operations(seqs);
+  const changed = (seqs: Iterable<number>): void => hints?.changed(seqs);
+  const ended = (seqs: Iterable<number>): void => hints?.ended(seqs);
 
   const lease = (of: readonly number[], wanted: LeaseWanted): ReturnType<typeof leaseFrom> =>
     writes.use(async (connection) => {
-      const filled = await leaseFrom(of, wanted, { connection, nodeId: node.id, nowMs: at(wanted.now?.() ?? nowMs) });
+      const filled = await leaseFrom(queues.inTurn(wanted.service, of), wanted, {
+        connection,
+        nodeId: node.id,
+        nowMs: at(wanted.now?.() ?? nowMs),
+      });
       for (const { seq, leaseUntil } of filled.leases) {
         wake.at(leaseUntil, nowMs);
-        hints?.operations([seq]);
+        changed([seq]);
       }
       return filled;
     });
@@ -171,7 +176,7 @@ export function postgresEngine({
   const stored = submitOn(writes);
   const early = submitOn(memory);
 
-  const context = (connection: Connection): SettleContext => ({ nowMs, connection, madeReady, changed });
+  const context = (connection: Connection): SettleContext => ({ nowMs, connection, madeReady, changed, ended });
   const settles = new Batcher<Settlement, SettleOutcome>({
     run: (batch) => writes.use((connection) => settleBatch(batch, context(connection))),
     parallel: 2,
@@ -219,7 +224,8 @@ export function postgresEngine({
   }
 
   async function onHint(hint: Hint): Promise<void> {
-    for (const seq of hint.operations) signal({ kind: 'operation', seq });
+    for (const seq of hint.ended) signal({ kind: 'operation', seq, done: true });
+    for (const seq of hint.changed) signal({ kind: 'operation', seq, done: false });
     for (const namespace of hint.logs) signal({ kind: 'events', namespace });
     if (hint.queues.length === 0) return;
     await queues.learn(hint.queues);
@@ -362,7 +368,7 @@ export function postgresEngine({
       );
       const operation = (await asked(reads.operation(key))) ?? before;
       if (!cancelled) return { kind: 'ended', operation };
-      changed([key.seq]);
+      ended([key.seq]);
       return { kind: 'cancelled', operation, leaseNo: cancelled.leaseNo };
     },
     async purge(key) {

@@ -8,8 +8,9 @@ interface DatabaseError {
 
 const retryAfterSeconds = 2;
 
-/** The row itself is what is wrong: it fails alone, its batch is tried without it. */
-export const isDataError = (error: unknown): boolean => /^(22|23|54)/.test((error as DatabaseError).code ?? '');
+/** The row itself is what is wrong: it fails alone, its batch is tried without it. A RangeError comes from us: a number that no column holds. */
+export const isDataError = (error: unknown): boolean =>
+  error instanceof RangeError || /^(22|23|54)/.test((error as DatabaseError).code ?? '');
 
 /** Nothing was written and the same statement may work at once: a deadlock, a serialisation failure, a lock that was not free. */
 export const isTransient = (error: unknown): boolean =>
@@ -17,6 +18,7 @@ export const isTransient = (error: unknown): boolean =>
 
 /** The session or the whole server is of no use any more, or was never reached: another connection is needed. */
 export const isLoss = (error: unknown): boolean => {
+  if (error instanceof RangeError) return false;
   const { code } = error as DatabaseError;
   // An error without a SQLSTATE comes from the socket or from our own time limit.
   return code === undefined || !/^[0-9A-Z]{5}$/.test(code) || /^(08|57P|25006|53300|58|XX)/.test(code);

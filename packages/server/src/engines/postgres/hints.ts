@@ -8,7 +8,9 @@ import { destroySocket, endSession, within } from './session.ts';
 
 export interface Hint {
   /** Operations that moved on. */
-  operations: number[];
+  changed: number[];
+  /** Operations that ended. */
+  ended: number[];
   /** Queues in which something became ready. */
   queues: number[];
   /** Namespaces whose log has grown. */
@@ -27,13 +29,14 @@ const goodbyeMs = 1000;
 const probeMs = 2000;
 const answerMs = 2000;
 
-/** Words of one letter and a value: `o` operation and `q` queue in base 36, `e` namespace, `h` hello; the sender's number first. Exported for its test. */
-export function encodeHints(sender: string, { operations, queues, logs, hello }: Hint): string[] {
+/** Words of one letter and a value: `c` changed and `d` ended operation, `q` queue, all in base 36, `e` namespace, `h` hello; the sender's number first. */
+export function encodeHints(sender: string, { changed, ended, queues, logs, hello }: Hint): string[] {
   const words = [
     ...(hello ? ['h'] : []),
     ...queues.map((id) => `q${id.toString(36)}`),
     ...logs.map((namespace) => `e${encodeURIComponent(namespace)}`),
-    ...operations.map((seq) => `o${seq.toString(36)}`),
+    ...ended.map((seq) => `d${seq.toString(36)}`),
+    ...changed.map((seq) => `c${seq.toString(36)}`),
   ];
   const payloads: string[] = [];
   let payload = sender;
@@ -51,11 +54,12 @@ export function encodeHints(sender: string, { operations, queues, logs, hello }:
 /** Undefined for what is not a hint of ours: whoever may connect to the database may speak on any channel. */
 export function decodeHints(payload: string): { sender: string; hint: Hint } | undefined {
   const [sender = '', ...words] = payload.split(' ');
-  const hint: Hint = { operations: [], queues: [], logs: [], hello: false };
+  const hint: Hint = { changed: [], ended: [], queues: [], logs: [], hello: false };
   for (const word of words) {
     const value = word.slice(1);
     const number = /^[0-9a-z]{1,10}$/.test(value) ? Number.parseInt(value, 36) : undefined;
-    if (word[0] === 'o' && number !== undefined) hint.operations.push(number);
+    if (word[0] === 'c' && number !== undefined) hint.changed.push(number);
+    else if (word[0] === 'd' && number !== undefined) hint.ended.push(number);
     else if (word[0] === 'q' && number !== undefined) hint.queues.push(number);
     else if (word[0] === 'e' && isEncoded(value)) hint.logs.push(decodeURIComponent(value));
     else if (word === 'h') hint.hello = true;
@@ -80,7 +84,8 @@ export class Hints {
   readonly #stop = new AbortController();
   #client: pg.Client | undefined;
   #loop: Promise<void> | undefined;
-  #operations = new Set<number>();
+  #changed = new Set<number>();
+  #ended = new Set<number>();
   #queues = new Set<number>();
   #logs = new Set<string>();
   #hello = false;
@@ -164,9 +169,15 @@ export class Hints {
     this.#onHint(hint);
   }
 
-  operations(seqs: Iterable<number>): void {
+  changed(seqs: Iterable<number>): void {
     if (!this.#company) return;
-    for (const seq of seqs) this.#operations.add(seq);
+    for (const seq of seqs) this.#changed.add(seq);
+    this.#gather();
+  }
+
+  ended(seqs: Iterable<number>): void {
+    if (!this.#company) return;
+    for (const seq of seqs) this.#ended.add(seq);
     this.#gather();
   }
 
@@ -187,7 +198,7 @@ export class Hints {
       // While it is being sent nothing else goes out; what gathers meanwhile is next.
       this.#sending = this.#send().finally(() => {
         this.#sending = this.#timer = undefined;
-        if (this.#operations.size + this.#queues.size + this.#logs.size > 0) this.#gather();
+        if (this.#changed.size + this.#ended.size + this.#queues.size + this.#logs.size > 0) this.#gather();
       });
     }, gatherMs);
   }
@@ -195,12 +206,14 @@ export class Hints {
   async #send(): Promise<void> {
     const client = this.#client;
     const payloads = encodeHints(this.#sender, {
-      operations: [...this.#operations],
+      changed: [...this.#changed].filter((seq) => !this.#ended.has(seq)),
+      ended: [...this.#ended],
       queues: [...this.#queues],
       logs: [...this.#logs],
       hello: this.#hello,
     });
-    this.#operations = new Set();
+    this.#changed = new Set();
+    this.#ended = new Set();
     this.#queues = new Set();
     this.#logs = new Set();
     this.#hello = false;

@@ -68,14 +68,11 @@ export async function leaseFrom(
 ): Promise<Filled> {
   const leases: LeasedOperation[] = [];
   let bytes = 0;
-  for (;;) {
-    const limit = wanted.max - leases.length;
-    if (limit <= 0 || bytes >= wanted.maxBytes || queues.length === 0) return { leases, more: true };
-    const share = Math.max(1, Math.floor(limit / queues.length));
-    const rows = await connection.run(leaseReady, [
+  const round = (limit: number): Promise<Row[]> =>
+    connection.run(leaseReady, [
       int4Array(queues),
       nowMs,
-      Math.min(share, limit),
+      Math.max(1, Math.floor(limit / queues.length)),
       limit,
       leaseKinds[wanted.kind],
       wanted.leaseMs,
@@ -85,12 +82,24 @@ export async function leaseFrom(
       wanted.worker,
       connection.slot,
     ]);
+  for (;;) {
+    const limit = wanted.max - leases.length;
+    if (limit <= 0 || bytes >= wanted.maxBytes || queues.length === 0) return { leases, more: true };
+    let rows: Row[];
+    try {
+      rows = await round(limit);
+    } catch (error) {
+      // What earlier rounds leased is stored as leased, and must reach its taker.
+      if (leases.length > 0) return { leases, more: true };
+      throw error;
+    }
     for (const row of rows) {
       const leased = toLeased(row, nowMs + wanted.leaseMs);
       leases.push(leased);
       bytes += leased.bodyBytes;
     }
-    if (rows.length === 0) return { leases, more: false };
+    // After an earlier round there may be more that only did not fit the bytes that were left.
+    if (rows.length === 0) return { leases, more: leases.length > 0 };
     // More was there than fits the bytes wanted.
     if (rows.length < (rows[0]!.at(-1) as number)) return { leases, more: true };
     if (queues.length === 1 && rows.length < limit) return { leases, more: false };

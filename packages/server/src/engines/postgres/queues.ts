@@ -20,6 +20,7 @@ export class Queues {
   readonly #byId = new Map<number, Queue>();
   readonly #ids = new Map<string, number>();
   readonly #ofService = new Map<string, number[]>();
+  readonly #turns = new Map<string, number>();
 
   constructor(connections: Connections) {
     this.#connections = connections;
@@ -66,6 +67,14 @@ export class Queues {
   /** Makes sure that all of them are known. */
   async learn(ids: Iterable<number>): Promise<void> {
     for (const id of ids) if (!this.#byId.has(id)) return void (await this.refresh());
+  }
+
+  /** Some queues of a service, another one of them first each time: of one that asks for little, none must wait behind the others for ever. */
+  inTurn(service: string, ids: readonly number[]): readonly number[] {
+    const turn = this.#turns.get(service) ?? 0;
+    this.#turns.set(service, turn + 1);
+    const first = turn % Math.max(ids.length, 1);
+    return [...ids.slice(first), ...ids.slice(0, first)];
   }
 
   /** Numbers of a service's queues in every namespace, or in one. */

@@ -34,9 +34,9 @@ const byNumbers: Statement = {
   name: 'records',
   text: `SELECT ${recordColumns} FROM ${recordTables} WHERE o.seq = ANY ($1::int8[])`,
 };
-const resultOf: Statement = {
-  name: 'result',
-  text: `SELECT status, headers, octet_length(body), hash, CASE WHEN octet_length(body) <= ${inlineBytes} THEN body END FROM result WHERE seq = $1::int8`,
+const resultsOf: Statement = {
+  name: 'results',
+  text: `SELECT seq, status, headers, octet_length(body), hash, CASE WHEN octet_length(body) <= ${inlineBytes} THEN body END FROM result WHERE seq = ANY ($1::int8[])`,
 };
 const partOf = (table: 'request' | 'result'): Statement => ({
   name: `part-of-${table}`,
@@ -75,16 +75,44 @@ const walks = {
   },
 } satisfies Record<string, Statement>;
 
+/** Single look-ups by number: those of one turn of the event loop are one statement. */
+class ByNumber<T> {
+  readonly #read: (seqs: readonly number[]) => Promise<Iterable<readonly [number, T]>>;
+  #asked = new Map<number, Promise<T | undefined>>();
+  #reading: Promise<Map<number, T>> | undefined;
+
+  constructor(read: (seqs: readonly number[]) => Promise<Iterable<readonly [number, T]>>) {
+    this.#read = read;
+  }
+
+  get(seq: number): Promise<T | undefined> {
+    const asked = this.#asked.get(seq);
+    if (asked) return asked;
+    this.#reading ??= new Promise<void>((resolve) => setImmediate(resolve)).then(async () => {
+      const seqs = [...this.#asked.keys()];
+      this.#asked = new Map();
+      this.#reading = undefined;
+      return new Map(await this.#read(seqs));
+    });
+    const answer = this.#reading.then((found) => found.get(seq));
+    this.#asked.set(seq, answer);
+    return answer;
+  }
+}
+
 export class Reads {
   readonly #connections: Connections;
   readonly #queues: Queues;
-  /** Numbers asked for in this turn: one statement for all of them. */
-  #asked = new Map<number, ((record: OperationRecord | undefined) => void)[]>();
-  #failed: ((error: Error) => void)[] = [];
+  readonly #records: ByNumber<OperationRecord>;
+  readonly #results: ByNumber<ResultRecord>;
 
   constructor({ connections, queues }: { connections: Connections; queues: Queues }) {
     this.#connections = connections;
     this.#queues = queues;
+    this.#records = new ByNumber(async (seqs) =>
+      (await this.recordsOf(seqs)).map((record) => [record.seq, record] as const),
+    );
+    this.#results = new ByNumber((seqs) => this.#resultsOf(seqs));
   }
 
   async records(rows: readonly Row[]): Promise<OperationRecord[]> {
@@ -102,34 +130,20 @@ export class Reads {
     nonce,
     namespace,
   }: OperationKey & { namespace: string }): Promise<OperationRecord | undefined> {
-    const record = await new Promise<OperationRecord | undefined>((resolve, reject) => {
-      if (this.#asked.size === 0) setImmediate(() => void this.#readAsked());
-      const others = this.#asked.get(seq);
-      if (others) others.push(resolve);
-      else this.#asked.set(seq, [resolve]);
-      this.#failed.push(reject);
-    });
+    const record = await this.#records.get(seq);
     return record?.nonce === nonce && record.namespace === namespace ? record : undefined;
   }
 
-  async #readAsked(): Promise<void> {
-    const asked = this.#asked;
-    const failed = this.#failed;
-    this.#asked = new Map();
-    this.#failed = [];
-    try {
-      const records = new Map((await this.recordsOf([...asked.keys()])).map((record) => [record.seq, record]));
-      for (const [seq, resolves] of asked) for (const resolve of resolves) resolve(records.get(seq));
-    } catch (error) {
-      for (const reject of failed) reject(error as Error);
-    }
+  result(seq: number): Promise<ResultRecord | undefined> {
+    return this.#results.get(seq);
   }
 
-  async result(seq: number): Promise<ResultRecord | undefined> {
-    const [row] = await this.#connections.run(resultOf, [seq]);
-    if (!row) return undefined;
-    const [status, headers, bodyBytes, hash, body] = row as [number, string, number, string, Buffer | null];
-    return { status, headers: JSON.parse(headers) as string[], bodyBytes, hash, body };
+  async #resultsOf(seqs: readonly number[]): Promise<(readonly [number, ResultRecord])[]> {
+    const rows = await this.#connections.run(resultsOf, [int8Array(seqs)]);
+    return (rows as [number, number, string, number, string, Buffer | null][]).map(
+      ([seq, status, headers, bodyBytes, hash, body]) =>
+        [seq, { status, headers: JSON.parse(headers) as string[], bodyBytes, hash, body }] as const,
+    );
   }
 
   async *body(seq: number, of: 'request' | 'result'): AsyncIterable<Uint8Array> {

@@ -115,6 +115,7 @@ export interface SettleContext {
   madeReady: (queues: Iterable<number>) => void;
   /** Operations moved on. */
   changed: (seqs: Iterable<number>) => void;
+  ended: (seqs: Iterable<number>) => void;
 }
 
 interface Move {
@@ -167,7 +168,7 @@ interface Moved {
 async function moveAll(
   moves_: readonly Move[],
   guard: Guard,
-  { connection, nowMs, madeReady, changed }: SettleContext,
+  { connection, nowMs, madeReady, changed, ended }: SettleContext,
 ): Promise<Map<number, Moved>> {
   const rows = await connection.run(moves[guard], [
     nowMs,
@@ -179,7 +180,8 @@ async function moveAll(
     int8Array(moves_.map((m) => m.until)),
     int8Array(moves_.map((m) => m.rank)),
     textArray(moves_.map((m) => m.error?.code ?? null)),
-    textArray(moves_.map((m) => m.error?.message ?? null)),
+    // A message is for people, and may have been cut in the middle of a character.
+    textArray(moves_.map((m) => m.error?.message.toWellFormed() ?? null)),
     int4Array(moves_.map((m) => m.backendStatus)),
     int4Array(moves_.map((m) => m.result?.status ?? null)),
     textArray(moves_.map((m) => (m.result ? JSON.stringify(m.result.headers) : null))),
@@ -188,15 +190,17 @@ async function moveAll(
   ]);
   const moved = new Map<number, Moved>();
   const ready = new Set<number>();
-  const seqs: number[] = [];
+  const done: number[] = [];
+  const open: number[] = [];
   for (const [ord, version, createdAt, wakeAt, queue] of rows as [number, number, number, number, number][]) {
     const move = moves_[ord - 1]!;
     moved.set(ord - 1, { version, createdAt, wakeAt });
-    seqs.push(move.seq);
+    (move.toStage >= stage.succeeded ? done : open).push(move.seq);
     if (move.toStage === stage.ready) ready.add(queue);
   }
   if (ready.size > 0) madeReady(ready);
-  changed(seqs);
+  changed(open);
+  ended(done);
   return moved;
 }
 

@@ -2,10 +2,12 @@
 //
 // Twins of one key in one batch never meet (the batcher keeps them apart); twins of two nodes meet in the unique index, where the second waits for
 // the first one's commit. Rows go in the order of their keys, or two nodes could each hold a key that the other waits for.
+import { WaitlessError } from '@waitless/protocol';
 import type { LeasedOperation, Submission, SubmitOutcome } from '../../engine/engine.ts';
 import { leaseKinds, type RecordColumns, stage, toRecord } from '../rows.ts';
 import { byteaArray, int4Array, int8Array, textArray, uuidArray } from './arrays.ts';
 import type { Connection, Row, Statement } from './connections.ts';
+import { toCallerError } from './errors.ts';
 import { recordColumns, recordTables } from './read.ts';
 import { leaseNow } from './time-line.ts';
 import type { Node } from './node.ts';
@@ -166,22 +168,40 @@ function answerOf(s: Submission, row: Row, node: Node, nowMs: number): SubmitOut
 /** Stores a batch in which no key stands twice. */
 export async function submitBatch(items: readonly SubmitItem[], context: SubmitContext): Promise<SubmitOutcome[]> {
   const outcomes: SubmitOutcome[] = [];
+  const isOpen = (i: number): boolean => outcomes[i] === undefined;
   let open = items.map((_, i) => i);
-  for (let round = 0; open.length > 0 && round < rounds; round++) {
-    const stored = await insert(
-      open.map((i) => items[i]!),
-      context,
-    );
-    const lost: number[] = [];
-    for (const [at, i] of open.entries()) {
-      const seq = stored.get(at);
-      if (seq === undefined) lost.push(i);
-      else outcomes[i] = { kind: 'new', seq };
+  try {
+    for (let round = 0; open.length > 0 && round < rounds; round++) {
+      const stored = await insert(
+        open.map((i) => items[i]!),
+        context,
+      );
+      for (const [at, i] of open.entries()) {
+        const seq = stored.get(at);
+        if (seq !== undefined) outcomes[i] = { kind: 'new', seq };
+      }
+      open = open.filter(isOpen);
+      if (open.length > 0) open = await replay(open, items, outcomes, context);
     }
-    open = lost.length > 0 ? await replay(lost, items, outcomes, context) : [];
+  } catch (error) {
+    // What was stored stays stored: the batch as a whole must not be tried again.
+    if (!outcomes.some((outcome) => outcome?.kind === 'new')) throw error;
+    for (const i of open.filter(isOpen)) outcomes[i] = await submitAlone(items[i]!, context);
+    return outcomes;
   }
-  for (const i of open) throw new Error(`the idempotency key of item ${i} never came to rest`);
+  for (const i of open) {
+    const error = new WaitlessError('storage-unavailable', 'its idempotency key never came to rest', { members: { accepted: false } });
+    outcomes[i] = { kind: 'refused', error };
+  }
   return outcomes;
+}
+
+async function submitAlone(item: SubmitItem, context: SubmitContext): Promise<SubmitOutcome> {
+  try {
+    return (await submitBatch([item], context))[0]!;
+  } catch (error) {
+    return { kind: 'refused', error: toCallerError(error, { sent: true }) };
+  }
 }
 
 /** Answers those whose key was taken; the rest, whose key is free again, is tried once more. */

@@ -1,17 +1,19 @@
 // The time line of the leases, common to all nodes: time without the moments in which no node was alive.
 //
 // `time_line.last_ms` is when any node last said that it lives, `paused_ms` how long none did in all. A worker that could reach nobody must not lose its
-// lease by that, so leases end on this line, which stands still a little after the last sign of life and goes on with the next.
+// lease by that, so leases end on this line, which stands still with the last sign of life and goes on with the next.
 import type { Statement } from './connections.ts';
 
-/** Nodes give a sign of life each second. A gap below this is a busy machine, above it nobody was there; less would stretch leases under load. */
+/** Nodes give a sign of life each second. A gap up to this is a busy machine, above it nobody was there; less would stretch leases under load. */
 const slackMs = 2500;
+/** Of such a gap this much was lived: the next sign was not due before. */
+const beatMs = 1000;
 /** A node silent for this long, on the line of the leases, is dead: its push leases are given to others. Less would do work twice on a starved machine. */
 export const deadAfterMs = 8000;
 
 /** SQL for "now" on the line of the leases; the statement has `time_line` among its tables. */
 export const leaseNow = (now: string): string =>
-  `(least(${now}, time_line.last_ms + ${slackMs}) - time_line.paused_ms)`;
+  `(CASE WHEN ${now} - time_line.last_ms > ${slackMs} THEN time_line.last_ms + ${beatMs} ELSE ${now} END - time_line.paused_ms)`;
 
 /**
  * One sign of life: moves the line on, notes that this node lives, and takes those from the list that have been silent for too long.
@@ -24,7 +26,7 @@ export const beat: Statement = {
 WITH before AS MATERIALIZED (
   SELECT last_ms, (extract(epoch FROM clock_timestamp() - written_at) * 1000)::int8 AS age_ms FROM time_line FOR UPDATE
 ), line AS (
-  UPDATE time_line SET paused_ms = paused_ms + greatest($1::int8 - before.last_ms - ${slackMs}, 0),
+  UPDATE time_line SET paused_ms = paused_ms + CASE WHEN $1::int8 - before.last_ms > ${slackMs} THEN $1::int8 - before.last_ms - ${beatMs} ELSE 0 END,
     last_ms = greatest(before.last_ms, $1::int8), written_at = clock_timestamp()
   FROM before RETURNING $1::int8 - paused_ms AS lease_now
 ), living AS (
