@@ -17,13 +17,14 @@ function isInstalled() {
   const installed = readJson(installedList).packages;
   return Object.entries(readJson(join(root, 'package-lock.json')).packages).every(([path, locked]) => {
     if (!path.startsWith('node_modules/') && !path.includes('/node_modules/')) return true;
+    if (locked.link) return true;
     // Optional packages are those of other platforms.
-    return locked.link || locked.optional || installed[path]?.version === locked.version;
+    return path in installed ? installed[path].version === locked.version : locked.optional;
   });
 }
 
 function install() {
-  console.error('Installing the locked dependencies (about 350 MB, once; usually under a minute) ...');
+  console.error('Installing the locked dependencies (about 420 MB, once; usually about a minute) ...');
   // One string, because on Windows npm is a script that only a shell can start.
   const { status, error } = spawnSync('npm ci --no-audit --no-fund --loglevel=error', {
     cwd: root,

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { ready, root } from './ready.mjs';
+import { sharedPostgres } from './shared-postgres.mjs';
 
 const args = process.argv.slice(2);
 const long = args.includes('--long');
@@ -33,7 +34,9 @@ if (files.length === 0) {
 const runner = ['--test', '--test-reporter=spec', '--test-concurrency=2'];
 // A hanging test is named after five minutes instead of holding up everything; the long suites take their time.
 if (!long) runner.push('--test-timeout=300000');
-const child = spawn(node, [...runner, ...options, ...files], { cwd: root, stdio: 'inherit' });
+const postgres = await sharedPostgres(node);
+const env = { ...process.env, ...postgres.env };
+const child = spawn(node, [...runner, ...options, ...files], { cwd: root, env, stdio: 'inherit' });
 // The runner stops its test files itself; leaving first would orphan them.
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) process.on(signal, () => child.kill(signal));
 child.on('error', (error) => {
@@ -41,3 +44,4 @@ child.on('error', (error) => {
   process.exitCode = 1;
 });
 child.on('exit', (code) => (process.exitCode = code ?? 1));
+child.on('close', () => void postgres.end());

@@ -21,7 +21,7 @@ const under = (t: TestContext) => ({
   },
 });
 
-test('postgres', { skip }, async (t) => {
+test('postgres', { skip, concurrency: 4 }, async (t) => {
   const started: Promise<void>[] = [];
   conformance(under(t), {
     test: (name, run) => void started.push(t.test(name, run)),
