@@ -1,9 +1,8 @@
 // Fencing: an engine that forgets lease numbers must be found out by the very story that the real one passes.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Engine } from '../../packages/server/src/engine/engine.ts';
-import { sqliteEngine } from '../../packages/server/src/engines/sqlite/engine.ts';
 import { serverFor } from '../support/server.ts';
+import { withoutFencing } from '../support/without-fencing.ts';
 import { type ZombieStory, zombieAnswers } from '../support/zombie.ts';
 
 /** What is wrong with how the zombie was treated; empty when nothing is. */
@@ -17,28 +16,10 @@ function violations({ whileTheOtherHolds, winner, afterTheEnd, sameBytesAsTheWin
   return found;
 }
 
-/** Takes every answer for the current lease's, whoever gave it. */
-function withoutFencing(engine: Engine): Engine {
-  return {
-    ...engine,
-    async settle(batch, nowMs) {
-      const records = await engine.recordsOf(batch.map(({ seq }) => seq));
-      const current = (seq: number): number => records.find((record) => record.seq === seq)!.leaseNo;
-      return engine.settle(
-        batch.map((one) => ({ ...one, leaseNo: current(one.seq) })),
-        nowMs,
-      );
-    },
-  };
-}
-
 const services = { jobs: { target: { pull: true } } };
 
 test('positive control: without fencing the zombie changes the result, and the story finds it', async (t) => {
-  const server = await serverFor(t, {
-    services,
-    extras: { engine: withoutFencing(sqliteEngine({ folder: ':memory:' })) },
-  });
+  const server = await serverFor(t, { services, wrapEngine: withoutFencing });
   const found = violations(await zombieAnswers(server.url, 'jobs'));
   assert.ok(found.includes('the result is "from the zombie"'), JSON.stringify(found));
 });

@@ -33,10 +33,12 @@ test('the ack never waits for a backend that cannot even be connected to', async
   for (const { status } of accepted) assert.equal((await statusOf(status)).done, false);
 });
 
-/** Resident memory of another process in bytes. */
-async function residentBytes(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)![1]) * 1024;
+/** Resident memory of other processes in bytes. */
+async function residentBytes(processes: readonly { pid: number }[]): Promise<number> {
+  let kilobytes = 0;
+  for (const { pid } of processes)
+    kilobytes += Number(/^VmRSS:\s+(\d+) kB$/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))![1]);
+  return kilobytes * 1024;
 }
 
 const callers = 2000;
@@ -60,11 +62,11 @@ test('2,000 callers waiting at once cost bounded memory, and every one of them g
   // The first requests of a process cost what no later ones do: compiled code, page cache, buffers.
   const first = waitFor(0, 100);
   await waitersReach(server.url, (waiters) => waiters >= 100);
-  const before = await residentBytes(server.pid);
+  const before = await residentBytes(server.nodes);
 
   const all = waitFor(100, callers);
   await waitersReach(server.url, (waiters) => waiters >= callers + 100);
-  const grown = (await residentBytes(server.pid)) - before;
+  const grown = (await residentBytes(server.nodes)) - before;
 
   held.open();
   const answers = [...(await first), ...(await all)] as Awaited<ReturnType<typeof post>>[];

@@ -1,12 +1,13 @@
 // What a push backend's answer does to the operation, and that it reaches the caller byte for byte.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { callMethods, type TimelineEntry } from '@waitless/protocol';
+import { callMethods, type Page, type TimelineEntry } from '@waitless/protocol';
 import { backendFor, gate, never } from '../support/backend.ts';
 import { everyByte } from '../support/fixtures.ts';
-import { get } from '../support/http.ts';
-import { assertProblem, ended, statusWhen, submit } from '../support/operations.ts';
+import { get, until } from '../support/http.ts';
+import { assertProblem, ended, submit } from '../support/operations.ts';
 import { serverFor } from '../support/server.ts';
+import { variant } from '../support/variant.ts';
 
 const quickRetry = { maxAttempts: 3, initialDelay: '1ms', maxDelay: '2ms' };
 
@@ -164,22 +165,26 @@ test('a backend that cannot be reached ends in 502 attempts-exhausted, a problem
 });
 
 test('a service is never given more requests at once than its concurrency', async (t) => {
+  // Each node keeps the limit for itself.
+  const limit = 3 * variant.nodes;
   const held = gate();
   let running = 0;
   let most = 0;
   const backend = await backendFor(t, async (_, number) => {
     most = Math.max(most, ++running);
-    if (number <= 3) await held.opened;
+    if (number <= limit) await held.opened;
     running--;
     return {};
   });
   const server = await serverFor(t, { services: { score: { target: { url: backend.url }, concurrency: 3 } } });
 
-  const accepted = await Promise.all(Array.from({ length: 12 }, () => submit(server.url, 'score')));
-  await backend.received(3);
-  await statusWhen(accepted[0]!.status, ({ status }) => status === 'running');
-  assert.equal(backend.requests.length, 3, 'the fourth waits while three are held');
+  const accepted = await Promise.all(Array.from({ length: 4 * limit }, () => submit(server.url, 'score')));
+  await backend.received(limit);
+  const runningNow = async (): Promise<number> =>
+    (await get(`${server.url}/v1/operations?status=running`)).json<Page<unknown>>().items.length;
+  await until(async () => ((await runningNow()) === limit ? true : undefined));
+  assert.equal(backend.requests.length, limit, 'the next one waits while these are held');
   held.open();
   for (const { status } of accepted) assert.equal((await ended(status)).status, 'succeeded');
-  assert.equal(most, 3);
+  assert.equal(most, limit);
 });

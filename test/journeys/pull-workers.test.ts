@@ -34,7 +34,8 @@ test('1,000 jobs over 4 equal pull workers land 25 % ± 10 points each', async (
   const accepted = await Promise.all(
     Array.from({ length: 1000 }, (_, job) => submit(server.url, 'jobs', { body: `job ${job}` })),
   );
-  for (const [job, { result }] of accepted.entries()) assert.equal((await resultOf(result)).text, `job ${job}`);
+  const results = await Promise.all(accepted.map(async ({ result }) => (await resultOf(result)).text));
+  for (const [job, text] of results.entries()) assert.equal(text, `job ${job}`);
   done.abort();
   await Promise.all(working);
 

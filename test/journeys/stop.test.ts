@@ -9,6 +9,7 @@ import { resultOf, statusOf, submit, waitersReach } from '../support/operations.
 import { leaseCall, takeOne } from '../support/pull-worker.ts';
 import { temporaryFolder } from '../support/server.ts';
 import { NotStarted, spawnServer } from '../support/spawn-server.ts';
+import { variant } from '../support/variant.ts';
 
 test('after SIGTERM those who wait are let go with 202, the exit code is 0, and nothing is lost', async (t) => {
   const backend = await backendFor(t, never);
@@ -98,6 +99,7 @@ test(
   'a second server on the same folder refuses with one sentence and exit code 1 or 78, and the first goes on',
   { timeout: 20_000 },
   async (t) => {
+    if (variant.engine !== 'sqlite') return t.skip('skipped: a database is there to be shared');
     const data = join(await temporaryFolder(t), 'data');
     const services = { jobs: { target: { pull: true } } };
     const first = await spawnServer(t, { services, data });
@@ -128,6 +130,8 @@ test('times, versions and ids go on after a restart: nothing goes back and no id
   const data = join(await temporaryFolder(t), 'data');
   const services = { jobs: { target: { pull: true } } };
   const ids = new Set<string>();
+  // Two nodes measure the time that they share.
+  const apartMs = variant.nodes > 1 ? 1000 : 0;
   let last: Operation | undefined;
   let port = 0;
   for (let round = 0; round < 4; round++) {
@@ -138,7 +142,7 @@ test('times, versions and ids go on after a restart: nothing goes back and no id
       const operation = await statusOf((await submit(server.url, 'jobs')).status);
       assert.ok(!ids.has(operation.id));
       ids.add(operation.id);
-      if (last) assert.ok(operation.createdAt >= last.createdAt);
+      if (last) assert.ok(Date.parse(operation.createdAt) >= Date.parse(last.createdAt) - apartMs);
       last = operation;
     }
     await server.end(round % 2 === 0 ? 'SIGKILL' : 'SIGTERM');

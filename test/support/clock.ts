@@ -10,9 +10,10 @@ export interface ManualTime {
 export function manualTime(): ManualTime {
   let now = 0;
   return {
-    clock: (lastTimeMs) => {
-      now = Math.max(now, lastTimeMs, Date.now());
-      return { now: () => now };
+    clock: (startMs) => {
+      now = Math.max(now, startMs, Date.now());
+      // All nodes of a test share it, so none of them is ever behind another.
+      return { now: () => now, notBefore: () => {} };
     },
     advance: (ms) => void (now += ms),
   };

@@ -73,10 +73,10 @@ export const get = (url: string, sent: Sent = {}): Promise<Received> => send(url
 export const post = (url: string, sent: Sent = {}): Promise<Received> => send(url, { method: 'POST', ...sent });
 
 /** Repeats `look` until it gives something else than undefined. The pause keeps the machine free; the caller's own test limit ends a wait in vain. */
-export async function until<T>(look: () => Promise<T | undefined> | T | undefined): Promise<T> {
+export async function until<T>(look: () => Promise<T | undefined> | T | undefined, pauseMs = 5): Promise<T> {
   for (;;) {
     const found = await look();
     if (found !== undefined) return found;
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
 }

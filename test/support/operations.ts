@@ -1,6 +1,7 @@
 // The client's side in a line each: submit, look, wait for the end.
 import assert from 'node:assert/strict';
 import type { Operation, OperationReceipt } from '@waitless/protocol';
+import { nodesBehind } from './balancer.ts';
 import { get, type Received, send, type Sent, until } from './http.ts';
 
 export interface Accepted {
@@ -80,10 +81,15 @@ export function assertProblem(answer: Received, status: number, code: string): v
   assert.equal(answer.headers['operation-status'], undefined, 'a problem of ours never looks like a result');
 }
 
-/** Resolves when so many requests wait at the server, by its own count. */
+/** Resolves when so many requests wait at the server, by the count of its own of each of its nodes. */
 export async function waitersReach(base: string, fits: (waiters: number) => boolean): Promise<void> {
   await until(async () => {
-    const { text } = await get(`${base}/metrics`);
-    return fits(Number(/^waitless_waiters(?:\{[^}]*\})? (\d+)$/m.exec(text)?.[1] ?? Number.NaN)) ? true : undefined;
-  });
+    let waiters = 0;
+    for (const node of nodesBehind(base)) {
+      const { text } = await get(`${node}/metrics`);
+      waiters += Number(/^waitless_waiters(?:\{[^}]*\})? (\d+)$/m.exec(text)?.[1] ?? Number.NaN);
+    }
+    return fits(waiters) ? true : undefined;
+    // The page counts what the store holds.
+  }, 40);
 }

@@ -1,4 +1,4 @@
-// A real server for one test: on a free port, in memory or in a folder of its own, stopped and removed when the test ends.
+// A real server for one test: on a free port, with a store of its own, stopped and removed when the test ends.
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -6,7 +6,10 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { type Config, type Extras, resolveConfig, type RunningServer, startServer } from '@waitless/server';
 import type { Engine } from '../../packages/server/src/engine/engine.ts';
+import { balancerFor } from './balancer.ts';
 import { cleanUp } from './cleanup.ts';
+import { freePort } from './free-port.ts';
+import { dataOf, engineOn } from './store.ts';
 import { variant } from './variant.ts';
 
 export interface ServerSettings {
@@ -14,12 +17,14 @@ export interface ServerSettings {
   services?: Readonly<Record<string, unknown>>;
   /** Other fields of the config file, such as `maxWait` or `publicUrl`. */
   fields?: Readonly<Record<string, unknown>>;
-  /** `folder` keeps operations over `restart`; `:memory:` (the default) does not. Any other text is a folder of the caller's. */
+  /** `folder` keeps operations over `restart`; `:memory:` (the default) need not. Any other text is a folder of the caller's. */
   data?: string;
   /** Namespaces that get an API key each; without any the server asks for none. */
   namespaces?: readonly string[];
-  /** What stands in the place of the real clock, engine, log ... */
+  /** What stands in the place of the real clock, log ...; of every node. */
   extras?: Extras;
+  /** Makes the engine of each node another one. */
+  wrapEngine?: (engine: Engine) => Engine;
 }
 
 export interface TestServer {
@@ -29,7 +34,10 @@ export interface TestServer {
   key(namespace: string): string;
   /** Stops the server; safe to call twice. */
   stop(): Promise<void>;
-  /** Stops the server and starts it on the same data and the same port, so that every URL it gave out still leads to it. */
+  /**
+   * Stops the server and starts it on the same data and the same port, so that every URL it gave out still leads to it; of several nodes
+   * one after the other, as an operator does it.
+   */
   restart(extras?: Extras): Promise<void>;
 }
 
@@ -55,61 +63,61 @@ export async function writeKeyFile(
   return { path, keys };
 }
 
-/** Loses every hint of the engine; only that it has failed is still told. */
-function withoutHints(engine: Engine): Engine {
-  return {
-    ...engine,
-    onSignal: (listener) =>
-      engine.onSignal((signal) => {
-        if (signal.kind === 'failed') listener(signal);
-      }),
-  };
-}
-
-/** Starts a server that lives as long as the test. */
+/** Starts a server that lives as long as the test: one node, or as many as the variant says behind a balancer. */
 export async function serverFor(t: TestContext, settings: ServerSettings = {}): Promise<TestServer> {
-  const { services = {}, fields = {}, namespaces = [] } = settings;
+  const { services = {}, fields = {}, namespaces = [], wrapEngine } = settings;
   const folder = settings.data === 'folder' || namespaces.length > 0 ? await temporaryFolder(t) : undefined;
-  const data = settings.data === 'folder' ? join(folder!, 'data') : (settings.data ?? ':memory:');
+  const data = await dataOf(t, settings.data === 'folder' ? join(folder!, 'data') : (settings.data ?? ':memory:'));
   const keyFile = namespaces.length > 0 ? await writeKeyFile(folder!, namespaces) : undefined;
+  const balancer = variant.nodes > 1 ? await balancerFor(t) : undefined;
+  // What a node gives out leads to any of them.
+  const shared = balancer ? { publicUrl: balancer.url, backendUrl: balancer.url } : {};
 
   const configOn = (port: number): Config =>
     resolveConfig({
-      document: { logLevel: 'silent', ...fields, services },
+      document: { logLevel: 'silent', ...shared, ...fields, services },
       options: { port: String(port), data, ...(keyFile ? { apiKeyFile: keyFile.path } : {}) },
       env: {},
       cwd: folder ?? tmpdir(),
     }).config;
-  const engine = async (): Promise<Engine> => {
-    const { sqliteEngine } = await import('../../packages/server/src/engines/sqlite/engine.ts');
-    return withoutHints(sqliteEngine({ folder: data }));
+  const ownEngine = async (): Promise<Pick<Extras, 'engine'>> => {
+    if (wrapEngine) return { engine: wrapEngine(await engineOn(data)) };
+    return variant.hints ? {} : { engine: await engineOn(data) };
   };
-  const start = async (port: number, extras: Extras = {}): Promise<RunningServer> =>
-    startServer(configOn(port), {
+  const running: RunningServer[] = [];
+  const startNode = async (index: number, port: number, extras: Extras = {}): Promise<void> => {
+    running[index] = await startServer(configOn(port), {
       hints: variant.hints,
-      ...(variant.hints ? {} : { engine: await engine() }),
       ...(variant.pollMs === undefined ? {} : { pollMs: variant.pollMs }),
+      ...(await ownEngine()),
       ...extras,
     });
+  };
+  const portOf = ({ url }: RunningServer): number => Number(new URL(url).port);
+  const stop = async (): Promise<void> => void (await Promise.all(running.map((node) => node.stop())));
 
-  let running = await start(0, settings.extras);
-  cleanUp(t, () => running.stop());
+  cleanUp(t, stop);
+  // A node behind a balancer is down for a while in a restart, and nobody else may get its port then.
+  const first = async (): Promise<number> => (balancer ? freePort() : 0);
+  const started = await Promise.allSettled(
+    Array.from({ length: variant.nodes }, async (_, index) => startNode(index, await first(), settings.extras)),
+  );
+  for (const one of started) if (one.status === 'rejected') throw one.reason as Error;
+  balancer?.to(running.map(portOf));
   return {
-    get url() {
-      return running.url;
-    },
-    get config() {
-      return running.config;
-    },
+    url: balancer?.url ?? running[0]!.url,
+    config: running[0]!.config,
     key(namespace) {
       const key = keyFile?.keys.get(namespace);
       if (key === undefined) throw new Error(`no key was made for namespace ${namespace}`);
       return key;
     },
-    stop: () => running.stop(),
+    stop,
     async restart(extras) {
-      await running.stop();
-      running = await start(Number(new URL(running.url).port), extras);
+      for (const [index, node] of running.entries()) {
+        await node.stop();
+        await startNode(index, portOf(node), extras);
+      }
     },
   };
 }

@@ -1,6 +1,10 @@
-// How the journeys of this process run: with the signals that wake waiters, or without them, to prove that nothing depends on a hint.
+// How the journeys of this process run: on which store, with how many nodes, and with the signals that wake waiters or without them, to
+// prove that nothing depends on a hint.
 
 export interface Variant {
+  engine: 'sqlite' | 'postgres';
+  /** Servers on one store. Two stand behind a balancer, so that every exchange of a test may be answered by the other one. */
+  nodes: 1 | 2;
   /** false: nobody is woken by a hint, and the engine's own hints are lost; everyone finds what they wait for by their own slow polls. */
   hints: boolean;
   /** How often waiters re-read without a hint; undefined is the server's own pace. */
@@ -8,4 +12,4 @@ export interface Variant {
 }
 
 /** Read at each start of a test's server. Set it before the first test of the process begins. */
-export const variant: Variant = { hints: true, pollMs: undefined };
+export const variant: Variant = { engine: 'sqlite', nodes: 1, hints: true, pollMs: undefined };

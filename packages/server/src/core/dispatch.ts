@@ -168,7 +168,7 @@ export class Dispatch implements Service {
   }
 
   async #attempt(service: ServiceConfig, lease: LeasedOperation, stop: AbortSignal): Promise<void> {
-    const { reply, target, live, clock, ids, engine, budget, metrics, log } = this.#d;
+    const { target, live, clock, ids, engine, budget, metrics, log } = this.#d;
     const { seq, queue, leaseNo, attempt, deadlineAt } = lease;
     const abort = new AbortController();
     this.#attempts.set(seq, { leaseNo, abort });

@@ -85,29 +85,37 @@ export function progressJson(progress: OperationRecord['progress']): string {
   return data === undefined ? text : `${text.slice(0, -1)},"data":${data}}`;
 }
 
-/** Everything that happened, by the time it began. Every lease that did not end the operation has a row; the columns tell of the one that did or still runs. */
+/**
+ * Everything that happened, in its order: the rows stand in theirs, and an attempt comes before its progress. Times do not decide, since
+ * nodes of one store may be some milliseconds apart. Every lease that did not end the operation has a row; the columns tell of the one
+ * that did or still runs.
+ */
 export function timelineJson(
   record: OperationRecord,
   rows: readonly TimelineRow[],
   { backendStatus }: { backendStatus: number | null },
 ): string {
-  const entries: { at: number; json: string }[] = [];
-  const add = (at: number, entry: TimelineEntry | string): void =>
-    void entries.push({ at, json: typeof entry === 'string' ? entry : JSON.stringify(entry) });
-  add(record.createdAt, { type: 'accepted', at: isoTime(record.createdAt)! });
+  const entries: string[] = [];
+  const add = (entry: TimelineEntry): void => void entries.push(JSON.stringify(entry));
+  add({ type: 'accepted', at: isoTime(record.createdAt)! });
+  /** Of the attempt whose entry comes next. */
+  let progressed: string[] = [];
   for (const row of rows) {
     if (row.kind === 'progress') {
-      const { attempt, progress } = row;
-      add(
-        row.at,
-        `{"type":"progress","at":"${isoTime(row.at)}","attempt":${attempt},"progress":${progressJson(progress)}}`,
+      const { at, attempt, progress } = row;
+      progressed.push(
+        `{"type":"progress","at":"${isoTime(at)}","attempt":${attempt},"progress":${progressJson(progress)}}`,
       );
-    } else add(row.startedAt ?? row.at, attemptEntry(row));
+    } else {
+      add(attemptEntry(row));
+      entries.push(...progressed);
+      progressed = [];
+    }
   }
   const ended = record.finishedAt !== null;
   const leasesEnded = rows.filter((row) => row.kind === 'attempt').length;
   if (record.attemptAt !== null && leasesEnded < record.leaseNo) {
-    add(record.attemptAt, {
+    add({
       type: 'attempt',
       at: isoTime(record.attemptAt)!,
       attempt: record.attempt,
@@ -117,12 +125,12 @@ export function timelineJson(
       backendStatus,
     });
   }
+  entries.push(...progressed);
   if (ended) {
     const { status, finishedAt, error } = record;
-    add(finishedAt!, { type: 'finished', at: isoTime(finishedAt)!, status, detail: error?.message ?? null });
+    add({ type: 'finished', at: isoTime(finishedAt)!, status, detail: error?.message ?? null });
   }
-  entries.sort((a, b) => a.at - b.at);
-  return `{"items":[${entries.map(({ json }) => json).join(',')}],"next":null}`;
+  return `{"items":[${entries.join(',')}],"next":null}`;
 }
 
 const attemptEntry = (row: TimelineRow): TimelineEntry => ({

@@ -5,6 +5,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Dispatch } from './dispatch.ts';
 import type { Ids } from './ids.ts';
+import { hasOwnResult } from './lifecycle.ts';
 import type { Live, News } from './live.ts';
 import type { Pace } from './pace.ts';
 
@@ -80,7 +81,10 @@ export class Fetch {
       timeoutMs: waitMs,
       ...(signal ? { signal } : {}),
     });
-    const again = await this.#d.engine.operation({ seq: record.seq, nonce: record.nonce, namespace: record.namespace });
+    const again = await this.#d.engine
+      .operation({ seq: record.seq, nonce: record.nonce, namespace: record.namespace })
+      // A store that cannot be read at this moment ends no wait: the slow poll looks again.
+      .catch(() => record);
     if (!again || again.finishedAt !== null || (!onlyDone && again.version > version)) {
       this.#d.live.wake(record.seq, {
         version: again?.version ?? Number.MAX_SAFE_INTEGER,
@@ -106,8 +110,7 @@ export class Fetch {
   /** The stored result, or the problem that says why the operation ended without one. */
   async #replay(record: OperationRecord): Promise<Replay> {
     const code = record.error?.code;
-    const replaced = code === 'timed-out' || code === 'not-started-in-time' || record.status === 'cancelled';
-    const result = replaced ? undefined : await this.#d.engine.result(record.seq);
+    const result = hasOwnResult(record) ? await this.#d.engine.result(record.seq) : undefined;
     if (result) return this.#toReplay(record.seq, result);
     if (code === undefined) throw new WaitlessError('result-expired', 'the result is gone');
     const known = code in errorTable ? (code as ErrorCode) : undefined;

@@ -11,7 +11,7 @@
 //                     └───────────────────────────── attempts and time left ◀──────────────────────────┘
 //                                                    none left ─▶ failed (attempts-exhausted)
 //   A cancel ends queued and running alike; succeeded, failed and cancelled never change again.
-import type { OperationFailure, ResultContent, Transition } from '../engine/engine.ts';
+import type { OperationFailure, OperationRecord, ResultContent, Transition } from '../engine/engine.ts';
 import { parseRetryAfter, retryDelayMs, type RetryPolicy } from './retry.ts';
 
 /** What came of an attempt. */
@@ -156,3 +156,9 @@ const headStartMs = 5000;
 
 /** Order among the ready: when it may run, less the head start of its priority (0 to 9, 5 is neutral). */
 export const rankOf = (runAt: number, priority: number): number => runAt - (priority - 5) * headStartMs;
+
+/** Whether what a backend or worker answered is what the operation ended with: a time limit or a cancel puts its own problem in the place of an answer. */
+export const hasOwnResult = ({ status, error }: Pick<OperationRecord, 'status' | 'error'>): boolean =>
+  (status === 'succeeded' || status === 'failed') &&
+  error?.code !== 'timed-out' &&
+  error?.code !== 'not-started-in-time';

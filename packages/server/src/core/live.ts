@@ -1,8 +1,9 @@
 // Who in this process waits for which operation. A wake-up is a hint: waiters that need the truth re-read the store,
 // and a slow poll finds for them what a lost hint did not tell.
 import { WaitlessError } from '@waitless/protocol';
-import type { Engine, ResultContent } from '../engine/engine.ts';
+import type { Engine, OperationRecord, ResultContent, ResultRecord } from '../engine/engine.ts';
 import { pause, type Service } from '../lib/service.ts';
+import { hasOwnResult } from './lifecycle.ts';
 
 /** What the waker knows. `result` is the very content that was just committed, so the waiter need not read it back. */
 export interface News {
@@ -25,9 +26,15 @@ const pollBatch = 500;
 /** Ends that were signalled and nobody waits for yet, remembered in two halves: another node may end an operation before its submitter begins to wait. */
 const remembered = 20_000;
 
+const newsOf = ({ version, finishedAt, expiresAt }: OperationRecord): News => ({
+  version,
+  done: finishedAt !== null,
+  expiresAt,
+});
+
 export class Live implements Service {
   readonly name = 'live';
-  readonly #engine: Pick<Engine, 'recordsOf' | 'onSignal'>;
+  readonly #engine: Pick<Engine, 'recordsOf' | 'result' | 'onSignal'>;
   readonly #waiters = new Map<number, Set<Waiter>>();
   readonly #maxWaiters: number;
   readonly #hints: boolean;
@@ -49,7 +56,7 @@ export class Live implements Service {
     hints = true,
     everyMs = pollMs,
   }: {
-    engine: Pick<Engine, 'recordsOf' | 'onSignal'>;
+    engine: Pick<Engine, 'recordsOf' | 'result' | 'onSignal'>;
     maxWaiters: number;
     hints?: boolean;
     everyMs?: number;
@@ -84,13 +91,28 @@ export class Live implements Service {
   async #readSignalled(): Promise<void> {
     const seqs = [...this.#signalled];
     this.#signalled.clear();
-    for (let i = 0; i < seqs.length; i += pollBatch) await this.#readAgain(seqs.slice(i, i + pollBatch));
+    for (let i = 0; i < seqs.length; i += pollBatch) await this.#readEnded(seqs.slice(i, i + pollBatch));
+  }
+
+  /** Reads results along with the records: one look at the store for all that ended together on another node. */
+  async #readEnded(seqs: readonly number[]): Promise<void> {
+    const results = new Map<number, ResultRecord | undefined>();
+    const reading = seqs.map(async (seq) => results.set(seq, await this.#engine.result(seq).catch(() => undefined)));
+    const [records] = await Promise.all([this.#recordsOf(seqs), ...reading]);
+    for (const record of records) {
+      const found = hasOwnResult(record) ? results.get(record.seq) : undefined;
+      const result = found?.body ? { result: { ...found, body: found.body } } : {};
+      this.#tell(record.seq, { ...newsOf(record), ...result });
+    }
+  }
+
+  async #readAgain(seqs: readonly number[]): Promise<void> {
+    for (const record of await this.#recordsOf(seqs)) this.#tell(record.seq, newsOf(record));
   }
 
   /** A store that cannot be read now is read at the next turn; the waiters' own time limits still hold. */
-  async #readAgain(seqs: readonly number[]): Promise<void> {
-    const records = await this.#engine.recordsOf(seqs).catch(() => []);
-    for (const record of records) this.#tell(record.seq, { version: record.version, done: record.finishedAt !== null });
+  #recordsOf(seqs: readonly number[]): Promise<OperationRecord[]> {
+    return this.#engine.recordsOf(seqs).catch(() => []);
   }
 
   get waiting(): number {

@@ -43,6 +43,8 @@ export function callHandler({ services, submit, fetch, pace, maxWaitMs }: CallDe
         ? { id: accepted.id, status: found.record.status, replay: found.replay }
         : undefined;
     } catch (error) {
+      // The store is away: what was accepted stays so, and its result is told when it can be read.
+      if (error instanceof WaitlessError && error.status === 503) return undefined;
       throw ofOperation(error, {
         'Operation-Id': accepted.id,
         'Operation-Location': `${exchange.base}/v1/operations/${accepted.id}`,

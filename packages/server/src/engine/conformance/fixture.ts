@@ -154,6 +154,9 @@ export async function fixture(under: EngineUnderTest): Promise<Fixture> {
     async another(options) {
       const further = await open(options);
       others.push(further.engine);
+      // What opening it took is time in which the others lived: a sign of life each, as their servers would have given. Some may be closed.
+      for (const engine of [main.engine, ...others])
+        await engine.sweep(clock.now(), { removeExpired: false }).catch(() => undefined);
       return nodeOn(() => further, clock);
     },
     async end() {

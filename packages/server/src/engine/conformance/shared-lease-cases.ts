@@ -98,7 +98,8 @@ export const sharedLeaseCases: Case[] = [
       const [lease] = await f.lease({ leaseMs: 10_000 });
       f.clock.advance(1000);
       const extended = await b.engine.extend({ ...lease!, leaseMs: 10_000, progress: null }, f.clock.now());
-      assert.equal(extended.kind === 'extended' && extended.leaseUntil, f.clock.now() + 10_000);
+      // Longer where opening took so long that no node gave a sign of life meanwhile: the common line stood still.
+      assert.ok(extended.kind === 'extended' && extended.leaseUntil >= f.clock.now() + 10_000);
       assert.equal((await b.settle(lease!, done('first')))[0]?.kind, 'recorded');
       assert.equal((await f.settle(lease!, done('first')))[0]?.kind, 'repeated');
       assert.equal((await f.settle(lease!, done('second')))[0]?.kind, 'conflict');

@@ -27,6 +27,8 @@ const sessionSettings: Readonly<Record<string, string>> = {
   enable_mergejoin: 'off',
   enable_bitmapscan: 'off',
   jit: 'off',
+  // What finds a few hundred rows by an index is done before a helping process has started.
+  max_parallel_workers_per_gather: '0',
   // Reading many rows to find few must look as expensive as it will be: by the usual figures, walking a whole index of a table that is still empty
   // costs less than looking up ten keys.
   cpu_tuple_cost: '10',

@@ -2,6 +2,7 @@
 //
 // While as many statements are under way as allowed, the next batch gathers: a lone call goes at once, and a busy store gets large batches.
 import { WaitlessError } from '@waitless/protocol';
+import { extraMs } from './connections.ts';
 import { isDataError, isTransient, notAnswered, notReached, toCallerError } from './errors.ts';
 
 export interface BatcherOptions<Item, Outcome> {
@@ -28,14 +29,15 @@ interface Call<Outcome> {
   missing: number;
   /** performance.now() after which the caller is told that the database does not answer. */
   lateAt: number;
-  sent: boolean;
+  /** How many of its items went into a statement. */
+  sent: number;
   over: boolean;
   resolve(outcomes: Outcome[]): void;
   reject(error: Error): void;
 }
 
-/** Within five seconds a caller hears something, however many statements hang before its own. */
-const answerWithinMs = 4500;
+/** Within five seconds a caller hears something, however many statements hang before its own; the rest is for a busy machine. */
+const answerWithinMs = 4000;
 const watchMs = 250;
 /** A deadlock or a lock in the way is tried again this often; more would hide that something is wrong. */
 const tries = 5;
@@ -61,8 +63,8 @@ export class Batcher<Item, Outcome> {
       const call: Call<Outcome> = {
         outcomes: [],
         missing: items.length,
-        lateAt: performance.now() + answerWithinMs,
-        sent: false,
+        lateAt: performance.now() + answerWithinMs + extraMs(this.#bytesOf(items)),
+        sent: 0,
         over: false,
         resolve,
         reject,
@@ -72,6 +74,11 @@ export class Batcher<Item, Outcome> {
       this.#watch ??= setInterval(() => this.#rejectLate(), watchMs);
       this.#schedule();
     });
+  }
+
+  #bytesOf(items: readonly Item[]): number {
+    const { bytesOf } = this.#options;
+    return bytesOf ? items.reduce((sum, item) => sum + bytesOf(item), 0) : 0;
   }
 
   /** Everything asked in one turn of the event loop goes together. */
@@ -116,7 +123,7 @@ export class Batcher<Item, Outcome> {
 
   #send(entries: Entry<Item, Outcome>[]): void {
     this.#running++;
-    for (const { call } of entries) call.sent = true;
+    for (const { call } of entries) call.sent++;
     void this.#runAll(entries).finally(() => {
       this.#running--;
       const { keyOf } = this.#options;
@@ -155,7 +162,10 @@ export class Batcher<Item, Outcome> {
   }
 
   #rejectAll(entries: readonly Entry<Item, Outcome>[], error: WaitlessError): void {
-    for (const { call } of entries) this.#end(call, () => call.reject(error));
+    const here = new Map<Call<Outcome>, number>();
+    for (const { call } of entries) here.set(call, (here.get(call) ?? 0) + 1);
+    // Of one whose other items went elsewhere it cannot be said that nothing was accepted.
+    for (const [call, count] of here) this.#end(call, () => call.reject(call.sent === count ? error : notAnswered()));
   }
 
   #end(call: Call<Outcome>, tell: () => void): void {
@@ -172,6 +182,6 @@ export class Batcher<Item, Outcome> {
   #rejectLate(): void {
     const now = performance.now();
     for (const call of this.#calls)
-      if (call.lateAt <= now) this.#end(call, () => call.reject(call.sent ? notAnswered() : notReached()));
+      if (call.lateAt <= now) this.#end(call, () => call.reject(call.sent > 0 ? notAnswered() : notReached()));
   }
 }

@@ -1,6 +1,7 @@
 // Connections to the database: a few per purpose, opened when needed, dropped when they fail, so that the database may go away and come back.
 import pg from 'pg';
 import { isLoss, notReached } from './errors.ts';
+import type { Reach } from './reach.ts';
 import { destroySocket, endSession, NoAnswer, within } from './session.ts';
 
 export type Cell = number | string | Buffer | boolean | null;
@@ -22,10 +23,13 @@ export interface Connection {
 const connectTimeoutMs = 2000;
 /** A statement that takes longer is given up with its connection: a network that swallows everything looks like this. */
 export const statementTimeoutMs = 4000;
-/** The longest wait for a connection: whoever waits must hear something within five seconds. */
-const waitMs = 4500;
-/** After a connection could not be made, others are refused for this long instead of each finding out anew. */
-const restMs = 250;
+/** What the server waits longer than we do; the session setting and this agree. */
+const serverGraceMs = 1000;
+/** The longest wait for a connection: whoever waits must hear something within five seconds, on a busy machine too. */
+const waitMs = 4000;
+
+/** What a statement with so many bytes of bodies may take longer: more than 8 MB, at 4 MB a second, which a busy disk manages. */
+export const extraMs = (bytes: number): number => Math.ceil(Math.max(0, bytes - 8 * 1024 * 1024) / 4096);
 
 const asNumber = (text: string): number => Number(text);
 const parsers = new Map<number, (text: string) => Cell>([
@@ -44,6 +48,7 @@ class OpenConnection implements Connection {
   readonly client: pg.Client;
   readonly #slot: () => number;
   readonly #onLost: (why: 'ended' | 'silent') => void;
+  #limitMs = statementTimeoutMs;
   lost = false;
 
   constructor(client: pg.Client, { slot, onLost }: { slot: () => number; onLost: (why: 'ended' | 'silent') => void }) {
@@ -62,11 +67,20 @@ class OpenConnection implements Connection {
   async run({ name, text }: Statement, values: readonly unknown[], timeoutMs = statementTimeoutMs): Promise<Row[]> {
     const query = { name, text, values: values as unknown[], rowMode: 'array' as const, types };
     try {
+      await this.#allow(timeoutMs);
       return ((await within(this.client.query(query), timeoutMs)) as unknown as { rows: Row[] }).rows;
     } catch (error) {
       if (isLoss(error)) this.drop(error instanceof NoAnswer ? 'silent' : 'ended');
       throw error;
     }
+  }
+
+  /** Has the server bear with a statement that may take longer than others, until the next one. */
+  async #allow(timeoutMs: number): Promise<void> {
+    const limitMs = Math.max(timeoutMs, statementTimeoutMs);
+    if (limitMs === this.#limitMs) return;
+    await within(this.client.query(`SET statement_timeout = ${limitMs + serverGraceMs}`), statementTimeoutMs);
+    this.#limitMs = limitMs;
   }
 
   drop(why: 'ended' | 'silent' = 'ended'): void {
@@ -91,8 +105,8 @@ export class Connections {
   readonly #idle: OpenConnection[] = [];
   readonly #all = new Set<OpenConnection>();
   readonly #waiting = new Set<Waiting>();
+  readonly #reach: Reach;
   #opening = 0;
-  #failed: { at: number; error: Error } | undefined;
   #closed = false;
 
   /**
@@ -103,11 +117,14 @@ export class Connections {
     config,
     places,
     slotOf,
+    reach,
   }: {
     config: pg.ClientConfig;
     places: readonly number[];
     slotOf: (place: number) => number;
+    reach: Reach;
   }) {
+    this.#reach = reach;
     this.#config = config;
     this.#size = places.length;
     this.#places = [...places];
@@ -154,21 +171,22 @@ export class Connections {
   }
 
   #openMore(): void {
-    const failed = this.#failed;
-    if (failed && performance.now() - failed.at < restMs) return this.#refuseWaiting(failed.error);
+    const refusal = this.#reach.refusal;
+    if (refusal) return this.#refuseWaiting(refusal);
     while (this.#all.size + this.#opening < this.#size && this.#opening < this.#waiting.size) {
       this.#opening++;
+      const triedAt = performance.now();
       void this.#open().then(
         (connection) => {
           this.#opening--;
-          this.#failed = undefined;
+          this.#reach.reached();
           if (this.#closed) connection.drop();
           else this.#release(connection);
         },
         (error: Error) => {
           this.#opening--;
-          this.#failed = { at: performance.now(), error };
-          this.#refuseWaiting(error);
+          if (this.#reach.missed(error, triedAt)) this.#refuseWaiting(error);
+          else this.#openMore();
         },
       );
     }
@@ -192,7 +210,7 @@ export class Connections {
         const at = this.#idle.indexOf(connection);
         if (at >= 0) this.#idle.splice(at, 1);
         // Where one is silent the idle ones may be as well, and each would cost its user as long a wait.
-        if (why === 'silent') for (const other of [...this.#idle]) other.drop();
+        if (why === 'silent') for (const other of this.#idle.splice(0)) other.drop();
         if (this.#waiting.size > 0) this.#openMore();
       },
     });

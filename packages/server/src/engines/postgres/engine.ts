@@ -26,10 +26,12 @@ import { appendBatch, readEvents } from './log.ts';
 import { Node, slotsPerNode } from './node.ts';
 import { type Opened, prepareStore } from './open.ts';
 import { Queues } from './queues.ts';
+import { Reach } from './reach.ts';
 import { refusal } from './refusal.ts';
 import { inlineBytes, Reads } from './read.ts';
 import { applyClockBatch, extendBatch, settleBatch, type SettleContext } from './settle.ts';
 import { leasedOf, submitBatch, type SubmitItem } from './submit.ts';
+import { Strays } from './strays.ts';
 import { removeEnded, sweepOnce } from './sweep.ts';
 import { Takers } from './takers.ts';
 import { beat, Behind, firstLook, lineNow } from './time-line.ts';
@@ -59,8 +61,10 @@ const orphansEvery = 10;
 
 const readyQueues: Statement = {
   name: 'ready-queues',
-  text: `SELECT queue FROM unnest($1::int4[]) AS queue
-    WHERE EXISTS (SELECT FROM operation o WHERE o.queue = queue.queue AND o.stage = 0 AND o.wake_at > $2::int8)`,
+  // Ordered and limited for the planner: each queue is looked up in the index of the ready ones, also by a plan made when there were none.
+  text: `SELECT q.queue FROM unnest($1::int4[]) AS q (queue) CROSS JOIN LATERAL (
+      SELECT FROM operation o WHERE o.queue = q.queue AND o.stage = 0 AND o.wake_at > $2::int8 ORDER BY o.rank, o.seq LIMIT 1
+    ) ready`,
 };
 
 const noQueue = (id: number): Error => new WaitlessError('storage-unavailable', `there is no queue ${id}`);
@@ -76,11 +80,13 @@ export function postgresEngine({
   const listeners: ((signal: Signal) => void)[] = [];
   const signal = (s: Signal): void => listeners.forEach((listener) => listener(s));
   const slotOf = (place: number): number => node.id * slotsPerNode + place;
+  const reach = new Reach();
   const connect = (of: readonly number[], options = ''): Connections =>
     new Connections({
       config: { ...address.config, options: `${String(address.config.options)}${options}` },
       places: of,
       slotOf,
+      reach,
     });
   const writes = connect(places.writes);
   const reading = connect(places.reads);
@@ -89,6 +95,7 @@ export function postgresEngine({
   const queues = new Queues(reading);
   const node = new Node({ queues, control });
   const reads = new Reads({ connections: reading, queues });
+  const strays = new Strays({ control, node });
   const behind = new Behind();
   const wake = new Wake(() => signal({ kind: 'due' }));
   let nowMs = 0;
@@ -112,11 +119,12 @@ export function postgresEngine({
 
   const lease = (of: readonly number[], wanted: LeaseWanted): ReturnType<typeof leaseFrom> =>
     writes.use(async (connection) => {
-      const filled = await leaseFrom(queues.inTurn(wanted.service, of), wanted, {
-        connection,
-        nodeId: node.id,
-        nowMs: at(wanted.now?.() ?? nowMs),
-      });
+      const now = at(wanted.now?.() ?? nowMs);
+      const filled = await strays.watch(
+        { atMs: now, leaseMs: [wanted.leaseMs] },
+        () => leaseFrom(queues.inTurn(wanted.service, of), wanted, { connection, nodeId: node.id, nowMs: now }),
+        ({ leases, lost }) => ({ seqs: leases.map(({ seq }) => seq), lost }),
+      );
       for (const { seq, leaseUntil } of filled.leases) {
         wake.at(leaseUntil, nowMs);
         changed([seq]);
@@ -142,7 +150,10 @@ export function postgresEngine({
     let outcomes: SubmitOutcome[] = [];
     const readied = new Set<number>();
     try {
-      outcomes = await connections.use((connection) => submitBatch(items, { node, nowMs: now, connection }));
+      const store = (): Promise<SubmitOutcome[]> =>
+        connections.use((connection) => submitBatch(items, { node, nowMs: now, connection }));
+      const leaseMs = items.flatMap(({ taker }) => taker?.wanted.leaseMs ?? []);
+      outcomes = await (leaseMs.length > 0 ? strays.watch({ atMs: now, leaseMs }, store, takenOf(items)) : store());
     } finally {
       for (const [i, { submission: s, taker }] of items.entries()) {
         const outcome = outcomes[i];
@@ -164,6 +175,12 @@ export function postgresEngine({
     return outcomes;
   }
 
+  const takenOf = (items: readonly SubmitItem[]) => (outcomes: readonly SubmitOutcome[]) => ({
+    seqs: outcomes.flatMap((outcome, i) => (items[i]!.taker && outcome.kind === 'new' ? outcome.seq : [])),
+    // Only a loss in the middle refuses items as the database's absence; what is wrong with a row has not been stored.
+    lost: outcomes.flatMap((outcome) => (outcome.kind === 'refused' ? outcome.error : []))[0],
+  });
+
   const submitOn = (connections: Connections): Batcher<Submission, SubmitOutcome> =>
     new Batcher({
       run: (batch) => submit(batch, connections),
@@ -176,7 +193,15 @@ export function postgresEngine({
   const stored = submitOn(writes);
   const early = submitOn(memory);
 
-  const context = (connection: Connection): SettleContext => ({ nowMs, connection, madeReady, changed, ended });
+  const dueAt = (ms: number): void => wake.at(ms, nowMs);
+  const context = (connection: Connection): SettleContext => ({
+    nowMs,
+    connection,
+    madeReady,
+    changed,
+    ended,
+    dueAt,
+  });
   const settles = new Batcher<Settlement, SettleOutcome>({
     run: (batch) => writes.use((connection) => settleBatch(batch, context(connection))),
     parallel: 2,
@@ -242,8 +267,9 @@ export function postgresEngine({
   }
 
   /** Leases of nodes that are gone: their operations are ready again. */
-  async function collectOrphans(): Promise<number> {
-    const readied = await node.voidOrphans(nowMs);
+  const collectOrphans = async (): Promise<number> => makeReadyAgain(await node.voidOrphans(nowMs));
+
+  async function makeReadyAgain(readied: ReadonlyMap<number, number>): Promise<number> {
     await queues.learn(readied.keys());
     if (readied.size > 0) madeReady(readied.keys());
     return [...readied.values()].reduce((sum, n) => sum + n, 0);
@@ -262,6 +288,7 @@ export function postgresEngine({
     // The others took this process for dead: what it carried is theirs, and it comes back as a new node.
     if (!listed) await node.join();
     if (dead > 0 || !listed || ++beats % orphansEvery === 0) await collectOrphans();
+    await makeReadyAgain(await strays.collect(now));
   }
 
   async function shut(): Promise<void> {
@@ -279,6 +306,7 @@ export function postgresEngine({
       try {
         opened = await prepareStore(address, { acceptWeakDurability });
         const [row] = await asked(control.run(firstLook, []));
+        const lookedAt = performance.now();
         const [lastMs, ageMs, wallMs] = row as [number, number, number];
         // The caller's own clock may be hours off: all nodes go by the store's.
         at(lineNow({ lastMs, ageMs, wallMs }));
@@ -291,6 +319,7 @@ export function postgresEngine({
             channel,
             sender: `${node.id}`,
             onHint: (hint) => void onHint(hint).catch(() => {}),
+            isReady: (queue) => takers.isReady(queue),
           });
           await hints.start();
         }
@@ -298,7 +327,8 @@ export function postgresEngine({
         poll = setInterval(() => void lookForWork().catch(() => {}), pollMs);
         return {
           storeKey: opened.storeKey,
-          nowMs,
+          // Without what the rest of the start took this node would be behind the others by it.
+          nowMs: at(nowMs + Math.floor(performance.now() - lookedAt)),
           lastTimeMs: lastMs,
           requeued,
           warnings: opened.warnings,
@@ -315,7 +345,7 @@ export function postgresEngine({
         beatAt = Number.NEGATIVE_INFINITY;
         await giveSign().catch(() => {});
         const readied = await node.leave(nowMs).catch(() => new Map<number, number>());
-        hints?.queues(readied.keys());
+        madeReady(readied.keys());
       }
       await shut();
     },

@@ -57,7 +57,7 @@ export function decodeHints(payload: string): { sender: string; hint: Hint } | u
   const hint: Hint = { changed: [], ended: [], queues: [], logs: [], hello: false };
   for (const word of words) {
     const value = word.slice(1);
-    const number = /^[0-9a-z]{1,10}$/.test(value) ? Number.parseInt(value, 36) : undefined;
+    const number = /^[0-9a-z]{1,11}$/.test(value) ? Number.parseInt(value, 36) : undefined;
     if (word[0] === 'c' && number !== undefined) hint.changed.push(number);
     else if (word[0] === 'd' && number !== undefined) hint.ended.push(number);
     else if (word[0] === 'q' && number !== undefined) hint.queues.push(number);
@@ -81,6 +81,7 @@ export class Hints {
   readonly #channel: string;
   readonly #sender: string;
   readonly #onHint: (hint: Hint) => void;
+  readonly #isReady: (queue: number) => boolean;
   readonly #stop = new AbortController();
   #client: pg.Client | undefined;
   #loop: Promise<void> | undefined;
@@ -99,16 +100,20 @@ export class Hints {
     channel,
     sender,
     onHint,
+    isReady,
   }: {
     config: pg.ClientConfig;
     channel: string;
     sender: string;
     onHint: (hint: Hint) => void;
+    /** Whether a queue may still have ready operations when the hint goes out. */
+    isReady: (queue: number) => boolean;
   }) {
     this.#config = config;
     this.#channel = channel;
     this.#sender = sender;
     this.#onHint = onHint;
+    this.#isReady = isReady;
   }
 
   set company(there: boolean) {
@@ -208,7 +213,8 @@ export class Hints {
     const payloads = encodeHints(this.#sender, {
       changed: [...this.#changed].filter((seq) => !this.#ended.has(seq)),
       ended: [...this.#ended],
-      queues: [...this.#queues],
+      // What this node's own takers have taken meanwhile would only have others look in vain.
+      queues: [...this.#queues].filter((id) => this.#isReady(id)),
       logs: [...this.#logs],
       hello: this.#hello,
     });

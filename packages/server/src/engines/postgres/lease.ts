@@ -26,7 +26,7 @@ WITH picked AS MATERIALIZED (
   ) x WHERE bytes <= $7::int8 OR (place = 1 AND $8::bool)
 ), taken AS (
   UPDATE operation o SET stage = 2, version = version + 1, attempt = attempt + 1, lease_no = lease_no + 1, lease_kind = $5::int2,
-    node = CASE WHEN $5::int2 = ${leaseKinds.push} THEN $9::int4 END,
+    node = $9::int4,
     lease_until = ${leaseNow('$2::int8')} + $6::int8, wake_at = least($2::int8 + $6::int8, deadline_at),
     started_at = coalesce(started_at, $2::int8), attempt_at = $2::int8, updated_at = $2::int8, run_at = NULL, worker = $10::text
   FROM fit, time_line WHERE o.seq = fit.seq
@@ -90,7 +90,7 @@ export async function leaseFrom(
       rows = await round(limit);
     } catch (error) {
       // What earlier rounds leased is stored as leased, and must reach its taker.
-      if (leases.length > 0) return { leases, more: true };
+      if (leases.length > 0) return { leases, more: true, lost: error };
       throw error;
     }
     for (const row of rows) {

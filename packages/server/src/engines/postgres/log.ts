@@ -5,7 +5,7 @@
 // need to wait, and would lose events to readers; the benchmark row `log` says what the waiting costs.
 import type { AppendOutcome, EventPage, NewEvent, ReadWanted } from '../../engine/engine.ts';
 import { byteaArray, textArray } from './arrays.ts';
-import type { Connection, Connections, Statement } from './connections.ts';
+import { type Connection, type Connections, extraMs, type Statement, statementTimeoutMs } from './connections.ts';
 
 const takePositions: Statement = {
   name: 'append',
@@ -43,13 +43,15 @@ export async function appendBatch(
   batch: readonly NewEvent[],
   { connection, nowMs }: { connection: Connection; nowMs: number },
 ): Promise<AppendOutcome[]> {
-  const rows = (await connection.run(takePositions, [
+  const bytes = batch.reduce((sum, e) => sum + e.body.length, 0);
+  const values = [
     nowMs,
     textArray(batch.map((e) => e.namespace)),
     textArray(batch.map((e) => e.topic)),
     textArray(batch.map((e) => e.head)),
     byteaArray(batch.map((e) => e.body)),
-  ])) as [number, number][];
+  ];
+  const rows = (await connection.run(takePositions, values, statementTimeoutMs + extraMs(bytes))) as [number, number][];
   const positions = new Map(rows);
   return batch.map((_, i) => ({ kind: 'appended', position: positions.get(i + 1)! }));
 }

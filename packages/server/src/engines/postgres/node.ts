@@ -12,28 +12,48 @@ const register: Statement = {
 };
 const leave: Statement = { name: 'node-leave', text: 'DELETE FROM node WHERE id = $1::int4' };
 
+/** Leases given back in one statement, so that each is over long before its time limit, however many a node carried. */
+const orphansAtOnce = 2000;
+/** After this no further statement is begun: the next look goes on, and the sign of life between them is not late. */
+const orphansMs = 2000;
+
 /**
- * Push leases whose node is not there any more are void: the operations are ready again and the attempt does not count.
- * Answers the queues concerned and how many there were in each.
+ * Text of a statement that makes leases void: their operations are ready again and the attempt does not count. `which` locks the rows and gives their
+ * numbers; $1 is now, $2 the connection's slot. Answers the queues concerned and how many there were in each.
  */
-const voidPushLeases: Statement = {
-  name: 'void-push-leases',
-  text: `
-WITH orphans AS MATERIALIZED (
-  SELECT seq FROM operation o WHERE stage = 2 AND lease_kind = ${leaseKinds.push} AND NOT EXISTS (SELECT FROM node n WHERE n.id = o.node)
-  ORDER BY seq FOR NO KEY UPDATE SKIP LOCKED
+export const giveBackText = (which: string, why: string): string => `
+WITH held AS MATERIALIZED (
+  ${which}
 ), readied AS (
   UPDATE operation o SET stage = ${stage.ready}, version = version + 1, attempt = attempt - 1, lease_kind = NULL, lease_until = NULL, node = NULL,
     wake_at = deadline_at, updated_at = $1::int8
-  FROM orphans WHERE o.seq = orphans.seq RETURNING o.seq, o.queue, o.version, o.attempt, o.attempt_at, o.worker
+  FROM held WHERE o.seq = held.seq RETURNING o.seq, o.queue, o.version, o.attempt, o.attempt_at, o.worker
 ), noted AS (
   INSERT INTO happening (seq, n, kind, at, attempt, started_at, worker, outcome, detail)
-  SELECT seq, version, 0, $1::int8, attempt + 1, attempt_at, worker, 'interrupted', 'the server stopped during this attempt' FROM readied
+  SELECT seq, version, 0, $1::int8, attempt + 1, attempt_at, worker, 'interrupted', '${why}' FROM readied
 ), counted AS (
   INSERT INTO counter AS c (queue, slot, queued, running) SELECT queue, $2::int4, count(*), -count(*) FROM readied GROUP BY queue
   ON CONFLICT (queue, slot) DO UPDATE SET queued = c.queued + excluded.queued, running = c.running + excluded.running
 )
-SELECT queue, count(*) FROM readied GROUP BY queue`,
+SELECT queue, count(*) FROM readied GROUP BY queue`;
+
+/**
+ * Push leases whose node is not there any more. They are looked for first and then locked by their lease's number: what another node gave back and
+ * leased anew in between keeps its lease. A lock that had to follow such a row repeats the conditions on the row, but not the look for its node.
+ */
+const voidPushLeases: Statement = {
+  name: 'void-push-leases',
+  text: giveBackText(
+    `SELECT h.seq FROM (
+      SELECT seq, lease_no FROM operation o WHERE stage = 2 AND lease_kind = ${leaseKinds.push} AND NOT EXISTS (SELECT FROM node n WHERE n.id = o.node)
+      LIMIT ${orphansAtOnce}
+    ) carried CROSS JOIN LATERAL (
+      SELECT o.seq FROM operation o
+      WHERE o.seq = carried.seq AND o.lease_no = carried.lease_no AND o.stage + 0 = ${stage.running} AND o.lease_kind + 0 = ${leaseKinds.push}
+      FOR NO KEY UPDATE SKIP LOCKED
+    ) h`,
+    'the server stopped during this attempt',
+  ),
 };
 
 /** Counters of nodes that are gone become one row per queue, so that there are never more rows than connections that live. */
@@ -44,7 +64,7 @@ WITH gone AS (
   DELETE FROM counter c WHERE slot >= ${slotsPerNode} AND NOT EXISTS (SELECT FROM node n WHERE n.id = c.slot / ${slotsPerNode}) RETURNING *
 )
 INSERT INTO counter AS c (queue, slot, queued, running, succeeded, failed, cancelled)
-SELECT queue, 0, sum(queued), sum(running), sum(succeeded), sum(failed), sum(cancelled) FROM gone GROUP BY queue
+SELECT queue, 0, sum(queued), sum(running), sum(succeeded), sum(failed), sum(cancelled) FROM gone GROUP BY queue ORDER BY queue
 ON CONFLICT (queue, slot) DO UPDATE SET queued = c.queued + excluded.queued, running = c.running + excluded.running,
   succeeded = c.succeeded + excluded.succeeded, failed = c.failed + excluded.failed, cancelled = c.cancelled + excluded.cancelled`,
 };
@@ -67,12 +87,22 @@ export class Node {
 
   /** Queues in which something became ready again, with how many. */
   async voidOrphans(nowMs: number): Promise<Map<number, number>> {
-    const rows = await this.#control.use(async (connection) => {
-      const readied = await connection.run(voidPushLeases, [nowMs, connection.slot]);
+    const readied = new Map<number, number>();
+    const until = performance.now() + orphansMs;
+    await this.#control.use(async (connection) => {
+      for (let found = orphansAtOnce; found === orphansAtOnce && performance.now() < until;) {
+        found = 0;
+        for (const [queue, count] of (await connection.run(voidPushLeases, [nowMs, connection.slot])) as [
+          number,
+          number,
+        ][]) {
+          readied.set(queue, (readied.get(queue) ?? 0) + count);
+          found += count;
+        }
+      }
       await connection.run(foldCounters, []);
-      return readied;
     });
-    return new Map(rows as [number, number][]);
+    return readied;
   }
 
   /** Gives back what this process carries and says goodbye. */

@@ -10,7 +10,7 @@ import type {
 } from '../../engine/engine.ts';
 import { leaseKinds, stage, statusOfStage } from '../rows.ts';
 import { byteaArray, int4Array, int8Array, textArray } from './arrays.ts';
-import type { Connection, Statement } from './connections.ts';
+import { type Connection, extraMs, type Statement, statementTimeoutMs } from './connections.ts';
 import { leaseNow } from './time-line.ts';
 
 /** Who may move an operation: the holder of its lease, or the clock, which has seen a certain version of it. */
@@ -19,10 +19,14 @@ type Guard = 'lease' | 'clock';
 /** What 'later' is in the column of stages to come: it stays running. */
 const laterStage = stage.running;
 
-/** `stage + 0`: written as `stage = 2` the planner may walk the whole index of running operations instead of looking each row up by its key. */
+/**
+ * A version does not tell of a lease that was kept meanwhile, on a node whose clock was behind: the clock looks again.
+ * `stage + 0`: written as `stage = 2` the planner may walk the whole index of running operations instead of looking each row up by its key.
+ */
 const guards: Record<Guard, string> = {
   lease: `o.lease_no = i.guard_no AND o.stage + 0 = ${stage.running} AND o.lease_until > ${leaseNow('$1::int8')}`,
-  clock: `o.version = i.guard_no AND o.stage + 0 < ${stage.succeeded} AND (o.stage + 0 = ${stage.running} OR i.to_stage > 2)`,
+  clock: `o.version = i.guard_no AND o.stage + 0 < ${stage.succeeded} AND (o.stage + 0 = ${stage.running} OR i.to_stage > 2)
+      AND (o.stage + 0 < ${stage.running} OR o.deadline_at <= $1::int8 OR o.lease_until <= ${leaseNow('$1::int8')})`,
 };
 
 /**
@@ -116,6 +120,8 @@ export interface SettleContext {
   /** Operations moved on. */
   changed: (seqs: Iterable<number>) => void;
   ended: (seqs: Iterable<number>) => void;
+  /** The clock has something to say then. */
+  dueAt: (ms: number) => void;
 }
 
 interface Move {
@@ -168,9 +174,10 @@ interface Moved {
 async function moveAll(
   moves_: readonly Move[],
   guard: Guard,
-  { connection, nowMs, madeReady, changed, ended }: SettleContext,
+  { connection, nowMs, madeReady, changed, ended, dueAt }: SettleContext,
 ): Promise<Map<number, Moved>> {
-  const rows = await connection.run(moves[guard], [
+  const bytes = moves_.reduce((sum, m) => sum + (m.result?.body.length ?? 0), 0);
+  const values = [
     nowMs,
     connection.slot,
     int8Array(moves_.map((m) => m.seq)),
@@ -187,7 +194,8 @@ async function moveAll(
     textArray(moves_.map((m) => (m.result ? JSON.stringify(m.result.headers) : null))),
     textArray(moves_.map((m) => m.result?.hash ?? null)),
     byteaArray(moves_.map((m) => m.result?.body ?? null)),
-  ]);
+  ];
+  const rows = await connection.run(moves[guard], values, statementTimeoutMs + extraMs(bytes));
   const moved = new Map<number, Moved>();
   const ready = new Set<number>();
   const done: number[] = [];
@@ -197,6 +205,7 @@ async function moveAll(
     moved.set(ord - 1, { version, createdAt, wakeAt });
     (move.toStage >= stage.succeeded ? done : open).push(move.seq);
     if (move.toStage === stage.ready) ready.add(queue);
+    if (move.toStage < stage.succeeded) dueAt(wakeAt);
   }
   if (ready.size > 0) madeReady(ready);
   changed(open);

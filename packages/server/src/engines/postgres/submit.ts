@@ -6,7 +6,7 @@ import { WaitlessError } from '@waitless/protocol';
 import type { LeasedOperation, Submission, SubmitOutcome } from '../../engine/engine.ts';
 import { leaseKinds, type RecordColumns, stage, toRecord } from '../rows.ts';
 import { byteaArray, int4Array, int8Array, textArray, uuidArray } from './arrays.ts';
-import type { Connection, Row, Statement } from './connections.ts';
+import { type Connection, extraMs, type Row, type Statement, statementTimeoutMs } from './connections.ts';
 import { toCallerError } from './errors.ts';
 import { recordColumns, recordTables } from './read.ts';
 import { leaseNow } from './time-line.ts';
@@ -42,7 +42,7 @@ WITH input AS MATERIALIZED (
   SELECT seq, rank, wake_at, created_at, $1::int8, deadline_at, retention_ms, keep_until, run_at, start_by_at,
     CASE WHEN stage = 2 THEN $1::int8 END, CASE WHEN stage = 2 THEN $1::int8 END, ${leaseNow('$1::int8')} + lease_ms,
     queue, CASE WHEN stage = 2 THEN 2 ELSE 1 END, CASE WHEN stage = 2 THEN 1 ELSE 0 END, CASE WHEN stage = 2 THEN 1 ELSE 0 END, octet_length(body),
-    CASE WHEN lease_kind = ${leaseKinds.push} THEN $24::int4 END, stage, lease_kind, worker
+    CASE WHEN stage = 2 THEN $24::int4 END, stage, lease_kind, worker
   FROM accepted, time_line
 ), requests AS (
   INSERT INTO request (seq, nonce, correlation, labels, head, idempotency, body) SELECT seq, nonce, correlation, labels, head, key, body FROM accepted
@@ -75,7 +75,8 @@ const shapes = [
 const findKeys: Statement = {
   name: 'keys',
   text: `SELECT i.queue, i.key, i.fingerprint, i.expires_at, i.seq, ${recordColumns}
-    FROM unnest($1::int4[], $2::text[]) AS w (queue, key) JOIN idempotency i ON i.queue = w.queue AND i.key = w.key
+    FROM unnest($1::int4[], $2::text[]) AS w (queue, key)
+    CROSS JOIN LATERAL (SELECT * FROM idempotency k WHERE k.queue = w.queue AND k.key = w.key LIMIT 1) i
     LEFT JOIN (${recordTables}) ON o.seq = i.seq`,
 };
 
@@ -125,7 +126,8 @@ async function insert(
   const keyed = all.some((s) => s.idempotency !== null);
   const labelled = all.some((s) => s.labels !== null);
   const { statement } = shapes.find(({ shape }) => shape.keyed === keyed && shape.labelled === labelled)!;
-  const rows = await connection.run(statement, [
+  const bytes = all.reduce((sum, s) => sum + s.body.length, 0);
+  const values = [
     nowMs,
     connection.slot,
     int4Array(all.map((s) => s.queue)),
@@ -150,7 +152,8 @@ async function insert(
     textArray(all.map((s) => s.idempotency?.fingerprint ?? null)),
     int8Array(all.map((s) => s.idempotency?.expiresAt ?? null)),
     node.id,
-  ]);
+  ];
+  const rows = await connection.run(statement, values, statementTimeoutMs + extraMs(bytes));
   return new Map((rows as [number, number][]).map(([seq, ord]) => [ord - 1, seq]));
 }
 
@@ -190,7 +193,9 @@ export async function submitBatch(items: readonly SubmitItem[], context: SubmitC
     return outcomes;
   }
   for (const i of open) {
-    const error = new WaitlessError('storage-unavailable', 'its idempotency key never came to rest', { members: { accepted: false } });
+    const error = new WaitlessError('storage-unavailable', 'its idempotency key never came to rest', {
+      members: { accepted: false },
+    });
     outcomes[i] = { kind: 'refused', error };
   }
   return outcomes;

@@ -9,13 +9,21 @@ import { leaseNow } from './time-line.ts';
 const dueRows = 500;
 /** Ended operations removed in one go: one transaction of some 20 ms, which nobody waits for. More would hold its locks longer. */
 const expiredRows = 500;
+/** And their bodies, at least one operation all the same: large ones take seconds by the gigabyte, and the statement has a limit of its own. */
+const expiredBytes = 128 * 1024 * 1024;
+
+/** Running ones as their two indexes have them. */
+const carried = 'stage = 2 AND lease_kind = 1';
+const held = 'stage = 2 AND lease_kind > 1';
 
 const selectDue: Statement = {
   name: 'due',
   text: `
 SELECT seq, queue, stage, version, attempt, lease_no, lease_kind, deadline_at, start_by_at, started_at, lease_until > ${leaseNow('$1::int8')}
 FROM (
-  (SELECT * FROM operation WHERE stage = 2 AND wake_at <= $1::int8 ORDER BY wake_at LIMIT ${dueRows})
+  (SELECT * FROM operation WHERE ${carried} AND wake_at <= $1::int8 ORDER BY wake_at LIMIT ${dueRows})
+  UNION ALL
+  (SELECT * FROM operation WHERE ${held} AND wake_at <= $1::int8 ORDER BY wake_at LIMIT ${dueRows})
   UNION ALL
   (SELECT * FROM operation WHERE stage < 2 AND wake_at <= $1::int8 ORDER BY wake_at LIMIT ${dueRows})
 ) o CROSS JOIN time_line`,
@@ -25,48 +33,60 @@ FROM (
 const rearm: Statement = {
   name: 'rearm',
   text: `UPDATE operation o SET wake_at = least(lease_until - ${leaseNow('$1::int8')} + $1::int8, deadline_at)
-    FROM time_line WHERE seq = ANY ($2::int8[]) AND stage = 2 AND lease_until > ${leaseNow('$1::int8')}`,
+    FROM time_line WHERE seq = ANY ($2::int8[]) AND stage + 0 = 2 AND lease_until > ${leaseNow('$1::int8')}`,
 };
 
 /** What waited may start. least() passes over a start-by that is not there or has been met. */
 const promote: Statement = {
   name: 'promote',
   text: `UPDATE operation SET stage = 0, run_at = NULL, wake_at = least(deadline_at, CASE WHEN started_at IS NULL THEN start_by_at END)
-    WHERE seq = ANY ($2::int8[]) AND stage = 1 AND run_at <= $1::int8 RETURNING queue`,
+    WHERE seq = ANY ($2::int8[]) AND stage + 0 = 1 AND run_at <= $1::int8 RETURNING queue`,
 };
 
 const nextTimer: Statement = {
   name: 'next-timer',
-  text: `SELECT least((SELECT wake_at FROM operation WHERE stage = 2 ORDER BY wake_at LIMIT 1), (SELECT wake_at FROM operation WHERE stage < 2 ORDER BY wake_at LIMIT 1))`,
+  text: `SELECT least((SELECT wake_at FROM operation WHERE ${carried} ORDER BY wake_at LIMIT 1),
+    (SELECT wake_at FROM operation WHERE ${held} ORDER BY wake_at LIMIT 1), (SELECT wake_at FROM operation WHERE stage < 2 ORDER BY wake_at LIMIT 1))`,
 };
 
-const removeText = (which: string): string => `
-WITH gone AS (
-  DELETE FROM operation WHERE seq IN (${which}) AND stage > 2 RETURNING seq, queue, stage
+/** As an array, not a join: of a table that was empty when its statistics were made the planner would walk the whole index. */
+const ofGone = 'seq = ANY (ARRAY(SELECT seq FROM gone))';
+
+/** `chosen` names the operations and `which` selects their numbers; answers how many were removed, and how many looked at. */
+const removeText = ({ chosen = '', which, looked }: { chosen?: string; which: string; looked: string }): string => `
+WITH ${chosen}gone AS (
+  DELETE FROM operation WHERE seq = ANY (ARRAY(${which})) AND stage + 0 > 2 RETURNING seq, queue, stage
 ), keys AS (
-  DELETE FROM idempotency i USING gone g, request r WHERE r.seq = g.seq AND i.queue = g.queue AND i.key = r.idempotency AND i.seq = g.seq
+  DELETE FROM idempotency WHERE ctid = ANY (ARRAY(
+    SELECT k.ctid FROM gone g CROSS JOIN LATERAL (SELECT idempotency FROM request WHERE seq = g.seq LIMIT 1) r
+    CROSS JOIN LATERAL (SELECT i.ctid FROM idempotency i WHERE i.queue = g.queue AND i.key = r.idempotency AND i.seq = g.seq LIMIT 1) k))
 ), requests AS (
-  DELETE FROM request r USING gone g WHERE r.seq = g.seq
+  DELETE FROM request WHERE ${ofGone}
 ), results AS (
-  DELETE FROM result r USING gone g WHERE r.seq = g.seq
+  DELETE FROM result WHERE ${ofGone}
 ), happenings AS (
-  DELETE FROM happening h USING gone g WHERE h.seq = g.seq
+  DELETE FROM happening WHERE ${ofGone}
 ), labels AS (
-  DELETE FROM label l USING gone g WHERE l.seq = g.seq
+  DELETE FROM label WHERE ${ofGone}
 ), counted AS (
   INSERT INTO counter AS c (queue, slot, succeeded, failed, cancelled)
   SELECT queue, $1::int4, -count(*) FILTER (WHERE stage = 3), -count(*) FILTER (WHERE stage = 4), -count(*) FILTER (WHERE stage = 5) FROM gone GROUP BY queue
   ON CONFLICT (queue, slot) DO UPDATE SET succeeded = c.succeeded + excluded.succeeded, failed = c.failed + excluded.failed, cancelled = c.cancelled + excluded.cancelled
 )
-SELECT count(*) FROM gone`;
+SELECT count(*), ${looked} FROM gone`;
 
 const removeExpired: Statement = {
   name: 'remove-expired',
-  text: removeText(
-    `SELECT seq FROM operation WHERE stage > 2 AND wake_at <= $2::int8 ORDER BY wake_at LIMIT ${expiredRows} FOR UPDATE SKIP LOCKED`,
-  ),
+  text: removeText({
+    chosen: `expired AS MATERIALIZED (
+  SELECT o.seq, o.wake_at, o.request_bytes + coalesce((SELECT octet_length(r.body) FROM result r WHERE r.seq = o.seq), 0)::int8 AS bytes
+  FROM operation o WHERE o.stage > 2 AND o.wake_at <= $2::int8 ORDER BY o.wake_at LIMIT ${expiredRows} FOR UPDATE SKIP LOCKED
+), `,
+    which: `SELECT seq FROM (SELECT seq, sum(bytes) OVER (ORDER BY wake_at, seq) - bytes AS before FROM expired) e WHERE before < ${expiredBytes}`,
+    looked: '(SELECT count(*) FROM expired)',
+  }),
 };
-const removeOne: Statement = { name: 'remove-one', text: removeText('SELECT $2::int8') };
+const removeOne: Statement = { name: 'remove-one', text: removeText({ which: 'SELECT $2::int8', looked: '1' }) };
 
 export interface Swept {
   due: DueOperation[];
@@ -122,17 +142,24 @@ export async function sweepOnce(
     for (const [queue] of (await connection.run(promote, [nowMs, int8Array(waiting)])) as [number][])
       readied.set(queue, (readied.get(queue) ?? 0) + 1);
   }
-  let removed = 0;
-  if (removing) removed = ((await connection.run(removeExpired, [connection.slot, nowMs]))[0]?.[0] ?? 0) as number;
-  const [[nextAt] = [null]] = (await connection.run(nextTimer, [])) as [number | null][];
-  return {
-    due,
-    readied,
-    removed,
-    more: rows.length >= dueRows || removed === expiredRows,
+  const swept: Swept = { due, readied, removed: 0, more: rows.length >= dueRows, nextAt: undefined };
+  try {
+    if (removing) {
+      const [[removed, looked] = [0, 0]] = (await connection.run(removeExpired, [connection.slot, nowMs])) as [
+        number,
+        number,
+      ][];
+      swept.removed = removed;
+      swept.more ||= looked === expiredRows || removed < looked;
+    }
+    const [[nextAt] = [null]] = (await connection.run(nextTimer, [])) as [number | null][];
     // What is due now is being decided by the caller, who sweeps again.
-    nextAt: nextAt !== null && nextAt > nowMs ? nextAt : undefined,
-  };
+    if (nextAt !== null && nextAt > nowMs) swept.nextAt = nextAt;
+  } catch (error) {
+    // Leases and deadlines do not wait for what can be removed.
+    if (due.length === 0 && readied.size === 0) throw error;
+  }
+  return swept;
 }
 
 /** Forgets an ended operation. */

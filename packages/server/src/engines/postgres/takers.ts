@@ -24,6 +24,8 @@ export interface Filled {
   leases: LeasedOperation[];
   /** The store may have more for this taker. */
   more: boolean;
+  /** Why a further statement, which may have leased more, was not answered. */
+  lost?: unknown;
 }
 
 const hasRoom = (taker: Taker): boolean =>
@@ -51,6 +53,11 @@ export class Takers {
   }) {
     this.#queues = queues;
     this.#fill = fill;
+  }
+
+  /** Nobody here has found since that there is nothing in this queue. */
+  isReady(queue: number): boolean {
+    return this.#ready.has(queue);
   }
 
   /** Services somebody waits for. */

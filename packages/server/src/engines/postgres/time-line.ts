@@ -11,14 +11,17 @@ const beatMs = 1000;
 /** A node silent for this long, on the line of the leases, is dead: its push leases are given to others. Less would do work twice on a starved machine. */
 export const deadAfterMs = 8000;
 
-/** SQL for "now" on the line of the leases; the statement has `time_line` among its tables. */
+/**
+ * SQL for "now" on the line of the leases; the statement has `time_line` among its tables. Never before the last sign of life: a node that is behind,
+ * for its machine was suspended, would otherwise lease what the others hold for expired.
+ */
 export const leaseNow = (now: string): string =>
-  `(CASE WHEN ${now} - time_line.last_ms > ${slackMs} THEN time_line.last_ms + ${beatMs} ELSE ${now} END - time_line.paused_ms)`;
+  `(CASE WHEN ${now} - time_line.last_ms > ${slackMs} THEN time_line.last_ms + ${beatMs} ELSE greatest(${now}, time_line.last_ms) END - time_line.paused_ms)`;
 
 /**
  * One sign of life: moves the line on, notes that this node lives, and takes those from the list that have been silent for too long.
  * Answers: milliseconds since the last sign of any node by the database's clock, when that was, whether this node was still listed, how many are
- * listed, who was taken out.
+ * listed, who was taken out. A node that is behind has lived now as well: its sign counts at the time of the line, or the next one takes it out.
  */
 export const beat: Statement = {
   name: 'beat',
@@ -26,9 +29,9 @@ export const beat: Statement = {
 WITH before AS MATERIALIZED (
   SELECT last_ms, (extract(epoch FROM clock_timestamp() - written_at) * 1000)::int8 AS age_ms FROM time_line FOR UPDATE
 ), line AS (
-  UPDATE time_line SET paused_ms = paused_ms + CASE WHEN $1::int8 - before.last_ms > ${slackMs} THEN $1::int8 - before.last_ms - ${beatMs} ELSE 0 END,
+  UPDATE time_line l SET paused_ms = paused_ms + CASE WHEN $1::int8 - before.last_ms > ${slackMs} THEN $1::int8 - before.last_ms - ${beatMs} ELSE 0 END,
     last_ms = greatest(before.last_ms, $1::int8), written_at = clock_timestamp()
-  FROM before RETURNING $1::int8 - paused_ms AS lease_now
+  FROM before RETURNING l.last_ms - l.paused_ms AS lease_now
 ), living AS (
   UPDATE node SET seen_ms = line.lease_now FROM line WHERE id = $2::int4 RETURNING id
 ), dead AS (
@@ -41,10 +44,10 @@ SELECT before.age_ms, before.last_ms, EXISTS (SELECT FROM living), (SELECT count
 export const firstLook: Statement = {
   name: 'first-look',
   text: `
-WITH before AS MATERIALIZED (SELECT last_ms, written_at FROM time_line FOR UPDATE), begun AS (
-  UPDATE time_line SET last_ms = (extract(epoch FROM clock_timestamp()) * 1000)::int8 FROM before WHERE before.last_ms = 0
+WITH wall AS MATERIALIZED (SELECT clock_timestamp() AS at), before AS MATERIALIZED (SELECT last_ms, written_at FROM time_line FOR UPDATE), begun AS (
+  UPDATE time_line SET last_ms = (extract(epoch FROM wall.at) * 1000)::int8 FROM before, wall WHERE before.last_ms = 0
 )
-SELECT last_ms, (extract(epoch FROM clock_timestamp() - written_at) * 1000)::int8, (extract(epoch FROM clock_timestamp()) * 1000)::int8 FROM before`,
+SELECT last_ms, (extract(epoch FROM wall.at - written_at) * 1000)::int8, (extract(epoch FROM wall.at) * 1000)::int8 FROM before, wall`,
 };
 
 /** How recent a sign of life must be for its line to be believed over the database's wall clock. */

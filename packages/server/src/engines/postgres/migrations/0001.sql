@@ -51,7 +51,7 @@ CREATE SEQUENCE operation_seq;
 
 -- stage: 0 ready, 1 waiting for run_at, 2 running, 3 succeeded, 4 failed, 5 cancelled
 -- wake_at: the next moment the clock has something to say: start-by, deadline, run_at or lease end while open, retention's end once done
--- lease_kind: 1 push, 2 pull, 3 later; lease_until is on the time line of the leases; node: who carries a push lease
+-- lease_kind: 1 push, 2 pull, 3 later; lease_until is on the time line of the leases; node: which node gave the lease
 CREATE TABLE operation (
   seq bigint PRIMARY KEY,
   rank bigint NOT NULL,
@@ -85,7 +85,9 @@ CREATE TABLE operation (
 
 CREATE INDEX operation_ready ON operation (queue, rank, seq) WHERE stage = 0;
 CREATE INDEX operation_waiting ON operation (wake_at) WHERE stage < 2;
-CREATE INDEX operation_running ON operation (wake_at) WHERE stage = 2;
+-- Running ones in two: what nodes carry is little, and of it is looked for what a dead one carried, however many others wait for workers and late answers.
+CREATE INDEX operation_carried ON operation (wake_at) WHERE stage = 2 AND lease_kind = 1;
+CREATE INDEX operation_held ON operation (wake_at) WHERE stage = 2 AND lease_kind > 1;
 CREATE INDEX operation_ended ON operation (wake_at) WHERE stage > 2;
 CREATE INDEX operation_trouble ON operation (queue, seq) WHERE stage > 3;
 

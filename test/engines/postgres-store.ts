@@ -1,0 +1,186 @@
+// A store in PostgreSQL for tests of its engine: as many engines on it as a test wants, with clocks of their own, and a session beside them
+// that looks at the tables and interferes.
+import assert from 'node:assert/strict';
+import type { TestContext } from 'node:test';
+import { Client } from 'pg';
+import type {
+  Engine,
+  LeasedOperation,
+  LeaseWanted,
+  OpenedEngine,
+  SettleOutcome,
+  Submission,
+  SubmitOutcome,
+  Transition,
+} from '../../packages/server/src/engine/engine.ts';
+import { type PostgresOptions, postgresEngine } from '../../packages/server/src/engines/postgres/engine.ts';
+import { type Clock, manualClock } from '../../packages/server/src/lib/clock.ts';
+import { systemRandom } from '../../packages/server/src/lib/random.ts';
+import { cleanUp } from '../support/cleanup.ts';
+import { newStore, postgresMissing, query, sharedCluster } from '../support/postgres.ts';
+
+const missing = postgresMissing();
+/** For the options of a test. */
+export const skip = missing === undefined ? false : `skipped: ${missing}`;
+
+const random = systemRandom();
+/** No poll within a test: what is found is found by what the engine has noticed. */
+const never = 0x7fffffff;
+
+export interface TestNode {
+  engine: Engine;
+  opened: OpenedEngine;
+  clock: ReturnType<typeof manualClock>;
+  close(): Promise<void>;
+}
+
+export interface TestStore {
+  url: string;
+  schema: string;
+  /** A session whose search_path is the store's schema. */
+  session(name?: string): Promise<Client>;
+  /** Rows of one statement on a session that all calls share. */
+  sql<Row = Record<string, unknown>>(text: string, values?: unknown[]): Promise<Row[]>;
+  /** An open engine, closed at the end of the test. It polls only where a test says so. */
+  node(options?: Omit<PostgresOptions, 'url'> & { url?: string }): Promise<TestNode>;
+}
+
+/** @param alone in a database of its own, whose statistics are of this test only */
+export async function postgresStore(t: TestContext, { alone = false } = {}): Promise<TestStore> {
+  const { url, schema } = alone ? await newDatabase(t) : await newStore(t);
+  let shared: Client | undefined;
+  const store: TestStore = {
+    url,
+    schema,
+    async session(name = 'test') {
+      const address = new URL(url);
+      address.searchParams.delete('schema');
+      const client = new Client({
+        connectionString: address.href,
+        application_name: name,
+        options: `-c search_path=${schema}`,
+      });
+      await client.connect();
+      cleanUp(t, () => client.end());
+      return client;
+    },
+    async sql(text, values = []) {
+      shared ??= await store.session();
+      return (await shared.query(text, values)).rows as never;
+    },
+    async node(options = {}) {
+      const engine = postgresEngine({ url, pollMs: never, ...options });
+      let closing: Promise<void> | undefined;
+      const close = (): Promise<void> => (closing ??= engine.close());
+      cleanUp(t, close);
+      const opened = await engine.open(0);
+      return { engine, opened, clock: manualClock(opened.nowMs), close };
+    },
+  };
+  return store;
+}
+
+async function newDatabase(t: TestContext): Promise<{ url: string; schema: string }> {
+  const { url } = await sharedCluster();
+  const name = `d_${random.nonce()}`;
+  cleanUp(t, () => query(url(), `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`));
+  await query(url(), `CREATE DATABASE ${name}`);
+  return { url: `${url(name)}?schema=waitless`, schema: 'waitless' };
+}
+
+/** A submission to a queue, ready at once. */
+export const submission = (queue: number, clock: Clock, more: Partial<Submission> = {}): Submission => ({
+  queue,
+  nonce: random.nonce(),
+  durability: 'stored',
+  head: '{"method":"POST","path":"","query":"","headers":[]}',
+  body: Buffer.from('request'),
+  correlationId: null,
+  labels: null,
+  createdAt: clock.now(),
+  runAt: clock.now(),
+  rank: clock.now(),
+  deadlineAt: clock.now() + 600_000,
+  startByAt: null,
+  retentionMs: 86_400_000,
+  idempotency: null,
+  ...more,
+});
+
+/** Submits to the queue `work` of a namespace; one operation for each part given. */
+export async function submit(
+  { engine, clock }: TestNode,
+  parts: readonly Partial<Submission>[] = [{}],
+  namespace = 'default',
+): Promise<SubmitOutcome[]> {
+  const { id } = await engine.queue(namespace, 'work');
+  return engine.submit(
+    parts.map((more) => submission(more.queue ?? id, clock, more)),
+    clock.now(),
+  );
+}
+
+export const wanted = (more: Partial<LeaseWanted> = {}): LeaseWanted => ({
+  service: 'work',
+  namespace: null,
+  kind: 'pull',
+  worker: 'w',
+  max: 10,
+  maxBytes: 1e8,
+  leaseMs: 30_000,
+  wait: false,
+  ...more,
+});
+
+export const lease = (
+  { engine, clock }: TestNode,
+  more: Partial<LeaseWanted> = {},
+  signal?: AbortSignal,
+): Promise<LeasedOperation[]> => engine.lease(wanted(more), clock.now(), signal);
+
+export const succeeded: Transition = {
+  to: 'succeeded',
+  result: { status: 200, headers: ['a', 'b'], body: Buffer.from('result'), hash: 'hash' },
+};
+
+/** Back to the queue, to start `inMs` from now. */
+export const again = ({ clock }: TestNode, inMs = 0): Transition => ({
+  to: 'queued',
+  runAt: clock.now() + inMs,
+  rank: clock.now(),
+  attemptUsed: true,
+  error: { code: 'again', message: 'm' },
+});
+
+export const settle = (
+  { engine, clock }: TestNode,
+  leases: readonly { seq: number; leaseNo: number }[],
+  transition: Transition = succeeded,
+): Promise<SettleOutcome[]> =>
+  engine.settle(
+    leases.map(({ seq, leaseNo }) => ({ seq, leaseNo, transition, backendStatus: 200 })),
+    clock.now(),
+  );
+
+export const kindsOf = (outcomes: readonly { kind: string }[]): string[] => outcomes.map(({ kind }) => kind);
+
+/** Counters of each queue as they are kept, against those counted in the table; only where nothing is under way. */
+export async function assertCountersRight({ sql }: TestStore): Promise<void> {
+  const rows = await sql<Record<string, string>>(`
+    SELECT q.id, c.kept, t.counted FROM queue q
+    LEFT JOIN (SELECT queue, concat_ws(' ', sum(queued), sum(running), sum(succeeded), sum(failed), sum(cancelled)) AS kept FROM counter GROUP BY queue) c
+      ON c.queue = q.id
+    LEFT JOIN (SELECT queue, concat_ws(' ', count(*) FILTER (WHERE stage < 2), count(*) FILTER (WHERE stage = 2), count(*) FILTER (WHERE stage = 3),
+      count(*) FILTER (WHERE stage = 4), count(*) FILTER (WHERE stage = 5)) AS counted FROM operation GROUP BY queue) t ON t.queue = q.id`);
+  assert.ok(rows.length > 0);
+  for (const { id, kept, counted } of rows) assert.equal(kept ?? '0 0 0 0 0', counted ?? '0 0 0 0 0', `queue ${id}`);
+}
+
+/** Resolves when a session of this application name waits for what `event` says, such as `advisory`. */
+export async function waits({ sql }: TestStore, application: string, event: string): Promise<void> {
+  for (;;) {
+    const text = 'SELECT FROM pg_stat_activity WHERE application_name = $1 AND wait_event = $2';
+    if ((await sql(text, [application, event])).length > 0) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}

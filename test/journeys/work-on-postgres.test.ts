@@ -1,0 +1,12 @@
+// The journeys of backends, workers, times and stops once more on PostgreSQL: the tests are the very same, since nobody but the engine may know
+// which store it is.
+import { onPostgres } from '../support/on-postgres.ts';
+
+await onPostgres({ nodes: 1 }, [
+  () => import('./bytes.test.ts'),
+  () => import('./backend-answers.test.ts'),
+  () => import('./later.test.ts'),
+  () => import('./pull-workers.test.ts'),
+  () => import('./time.test.ts'),
+  () => import('./stop.test.ts'),
+]);
