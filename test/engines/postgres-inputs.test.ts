@@ -30,9 +30,11 @@ const kept: Record<string, Partial<Submission>> = {
   'the smallest rank': { rank: -(2 ** 63) },
   'a large rank': { rank: Number.MAX_SAFE_INTEGER },
   'a late deadline and a long retention': { deadlineAt: Number.MAX_SAFE_INTEGER, retentionMs: 1e15 },
-  'a label with the name of a prototype': { labels: JSON.parse('{"__proto__":"x","constructor":"y"}') as Record<string, string> },
+  'a label with the name of a prototype': {
+    labels: JSON.parse('{"__proto__":"x","constructor":"y"}') as Record<string, string>,
+  },
   'many labels': { labels: Object.fromEntries(Array.from({ length: 500 }, (_, i) => [`name-${i}`, 'value'])) },
-  'a whole surrogate pair': { correlationId: 'a\u{1f600}', labels: { 'ä': '\u{1f600}' } },
+  'a whole surrogate pair': { correlationId: 'a\u{1f600}', labels: { ä: '\u{1f600}' } },
 };
 
 test('what cannot be stored is refused alone, what can is kept as it was', { skip }, async (t) => {
@@ -51,28 +53,43 @@ test('what cannot be stored is refused alone, what can is kept as it was', { ski
   }
 });
 
-test('numbers no column holds are refused alone as well, and a message that was cut in two is kept', { skip }, async (t) => {
-  const store = await postgresStore(t);
-  const node = await store.node();
-  await submit(node, [{}, {}, {}, {}]);
-  const [a, b, c, d] = await lease(node);
-  const huge = { ...succeeded, result: { ...(succeeded as { result: object }).result, status: 2 ** 33 } } as typeof succeeded;
-  const item = (of: { seq: number; leaseNo: number }, transition = succeeded) => ({ seq: of.seq, leaseNo: of.leaseNo, transition, backendStatus: 200 });
-  const outcomes = await node.engine.settle(
-    [
-      item(a!, huge),
-      item(b!),
-      { ...item(c!), leaseNo: 2 ** 31 },
-      item(d!, { to: 'failed', error: { code: 'cut', message: 'half of \ud83d' }, result: null }),
-    ],
-    node.clock.now(),
-  );
-  assert.deepEqual(kindsOf(outcomes), ['refused', 'recorded', 'refused', 'recorded']);
-  assert.deepEqual(kindsOf(await settle(node, [a!, c!])), ['recorded', 'recorded']);
-  const [record] = await node.engine.recordsOf([d!.seq]);
-  assert.equal(record?.error?.message, 'half of \ufffd');
-  await assert.rejects(node.engine.extend({ seq: 1, leaseNo: 2 ** 31, leaseMs: 1, progress: null }, node.clock.now()), { code: 'invalid-parameter' });
-});
+test(
+  'numbers no column holds are refused alone as well, and a message that was cut in two is kept',
+  { skip },
+  async (t) => {
+    const store = await postgresStore(t);
+    const node = await store.node();
+    await submit(node, [{}, {}, {}, {}]);
+    const [a, b, c, d] = await lease(node);
+    const huge = {
+      ...succeeded,
+      result: { ...(succeeded as { result: object }).result, status: 2 ** 33 },
+    } as typeof succeeded;
+    const item = (of: { seq: number; leaseNo: number }, transition = succeeded) => ({
+      seq: of.seq,
+      leaseNo: of.leaseNo,
+      transition,
+      backendStatus: 200,
+    });
+    const outcomes = await node.engine.settle(
+      [
+        item(a!, huge),
+        item(b!),
+        { ...item(c!), leaseNo: 2 ** 31 },
+        item(d!, { to: 'failed', error: { code: 'cut', message: 'half of \ud83d' }, result: null }),
+      ],
+      node.clock.now(),
+    );
+    assert.deepEqual(kindsOf(outcomes), ['refused', 'recorded', 'refused', 'recorded']);
+    assert.deepEqual(kindsOf(await settle(node, [a!, c!])), ['recorded', 'recorded']);
+    const [record] = await node.engine.recordsOf([d!.seq]);
+    assert.equal(record?.error?.message, 'half of \ufffd');
+    await assert.rejects(
+      node.engine.extend({ seq: 1, leaseNo: 2 ** 31, leaseMs: 1, progress: null }, node.clock.now()),
+      { code: 'invalid-parameter' },
+    );
+  },
+);
 
 test('an item that is refused in a second round takes back nothing that the first one stored', { skip }, async (t) => {
   const store = await postgresStore(t);
@@ -118,7 +135,18 @@ test('what others say on our channel is no hint and does no harm', { skip }, asy
   const heard = new Promise<number>((resolve) =>
     listener.engine.onSignal((signal) => void (signal.kind === 'operation' && resolve(signal.seq))),
   );
-  for (const payload of ['', 'x', 'x e%', 'x e%zz', 'x q!', 'x qzzzzzzzzzzzzzzzz', 'x c-1', 'x o1', '\u{1f600}', `x ${'q1 '.repeat(2000)}`])
+  for (const payload of [
+    '',
+    'x',
+    'x e%',
+    'x e%zz',
+    'x q!',
+    'x qzzzzzzzzzzzzzzzz',
+    'x c-1',
+    'x o1',
+    '\u{1f600}',
+    `x ${'q1 '.repeat(2000)}`,
+  ])
     await store.sql('SELECT pg_notify($1, $2)', [`waitless ${store.schema}`, payload]);
   await submit(speaker);
   const [leased] = await lease(speaker);
@@ -135,7 +163,7 @@ test('hints come back as they were said, however many and whatever the names', (
   assert.ok(heard.every((one) => one?.sender === '7'));
   for (const kind of ['changed', 'ended', 'queues', 'logs'] as const)
     assert.deepEqual(
-      heard.flatMap((one) => one!.hint[kind]),
+      heard.flatMap<number | string>((one) => one!.hint[kind]),
       said[kind],
     );
 });

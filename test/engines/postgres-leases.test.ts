@@ -4,15 +4,21 @@ import { test } from 'node:test';
 import { within } from '../../packages/server/src/engine/conformance/fixture.ts';
 import { again, kindsOf, lease, postgresStore, settle, skip, submit } from './postgres-store.ts';
 
+const byNumber = (a: number, b: number): number => a - b;
 const sizes = (leases: readonly { bodyBytes: number }[]): number[] => leases.map(({ bodyBytes }) => bodyBytes);
 
 test('who asks for one at a time gets from each namespace in turn', { skip }, async (t) => {
   const store = await postgresStore(t);
   const node = await store.node();
-  for (const namespace of ['a', 'b', 'c']) await submit(node, Array.from({ length: 6 }, () => ({})), namespace);
+  for (const namespace of ['a', 'b', 'c'])
+    await submit(
+      node,
+      Array.from({ length: 6 }, () => ({})),
+      namespace,
+    );
   const taken: number[] = [];
   for (let i = 0; i < 6; i++) taken.push(...(await lease(node, { max: 1 })).map(({ queue }) => queue));
-  assert.deepEqual(taken.slice(0, 3).sort(), taken.slice(3).sort());
+  assert.deepEqual(taken.slice(0, 3).sort(byNumber), taken.slice(3).sort(byNumber));
   assert.equal(new Set(taken).size, 3);
   const waiting: number[] = [];
   for (let i = 0; i < 6; i++) waiting.push(...(await lease(node, { max: 1, wait: true })).map(({ queue }) => queue));
@@ -31,14 +37,18 @@ test('what did not fit the bytes of one who waited goes to the next one', { skip
   assert.deepEqual(sizes(second), [900]);
 });
 
-test('who asks without waiting finds what another node submitted in a namespace never heard of', { skip }, async (t) => {
-  const store = await postgresStore(t);
-  const [a, b] = [await store.node({ hints: false }), await store.node({ hints: false })];
-  await b.engine.queue('known', 'work');
-  await submit(a, [{}], 'new');
-  assert.equal((await lease(b)).length, 1);
-  assert.equal((await lease(b)).length, 0);
-});
+test(
+  'who asks without waiting finds what another node submitted in a namespace never heard of',
+  { skip },
+  async (t) => {
+    const store = await postgresStore(t);
+    const [a, b] = [await store.node({ hints: false }), await store.node({ hints: false })];
+    await b.engine.queue('known', 'work');
+    await submit(a, [{}], 'new');
+    assert.equal((await lease(b)).length, 1);
+    assert.equal((await lease(b)).length, 0);
+  },
+);
 
 test('an attempt that is to be repeated soon is announced for that moment', { skip }, async (t) => {
   const store = await postgresStore(t);
@@ -64,13 +74,24 @@ test('takers that come and go miss nothing and get nothing twice, without a poll
   async function take(i: number): Promise<void> {
     for (let turn = i; submitting || done.size < all.size; turn++) {
       const patience = AbortSignal.timeout(1 + ((turn * 7) % 40));
-      const leases = await lease(node, { wait: true, max: 1 + (turn % 4), maxBytes: turn % 3 === 0 ? 50 : 1e6, namespace: turn % 5 === 0 ? 'n1' : null }, patience);
+      const leases = await lease(
+        node,
+        {
+          wait: true,
+          max: 1 + (turn % 4),
+          maxBytes: turn % 3 === 0 ? 50 : 1e6,
+          namespace: turn % 5 === 0 ? 'n1' : null,
+        },
+        patience,
+      );
       for (const { seq, leaseNo } of leases) {
         assert.ok(!given.has(`${seq}/${leaseNo}`), 'given twice');
         given.add(`${seq}/${leaseNo}`);
       }
       const back = turn % 4 === 0;
-      assert.ok(kindsOf(await settle(node, leases, back ? again(node) : undefined)).every((kind) => kind === 'recorded'));
+      assert.ok(
+        kindsOf(await settle(node, leases, back ? again(node) : undefined)).every((kind) => kind === 'recorded'),
+      );
       if (!back) for (const { seq } of leases) done.add(seq);
       if (!submitting && done.size === all.size) isOver();
     }

@@ -58,18 +58,26 @@ function faultsOf(name: string, plan: Plan): string[] {
 /** Has an engine run every statement it has once; their texts by name. */
 async function statementsOf(t: TestContext, store: TestStore): Promise<Map<string, string>> {
   const texts = new Map<string, string>();
-  const { query } = Client.prototype;
-  Client.prototype.query = function record(this: Client, ...values: unknown[]) {
+  const prototype = Client.prototype as unknown as { query: (...values: unknown[]) => unknown };
+  const original = Reflect.get(prototype, 'query');
+  prototype.query = function record(...values) {
     const { name, text } = (values[0] ?? {}) as { name?: string; text?: string };
     if (name !== undefined && text !== undefined) texts.set(name, text);
-    return (query as (...all: unknown[]) => unknown).apply(this, values);
-  } as typeof query;
-  cleanUp(t, () => (Client.prototype.query = query));
+    return original.apply(this, values);
+  };
+  cleanUp(t, () => (prototype.query = original));
   const node = await store.node({ pollMs: 20 });
   const { engine, clock } = node;
   const key = { key: 'k', fingerprint: 'f', expiresAt: clock.now() + 10, retryFailed: false };
   const labels = { a: 'b' };
-  for (const part of [{}, { labels }, { idempotency: key }, { idempotency: { ...key, key: 'k2' }, labels }, { idempotency: key }]) await submit(node, [part]);
+  for (const part of [
+    {},
+    { labels },
+    { idempotency: key },
+    { idempotency: { ...key, key: 'k2' }, labels },
+    { idempotency: key },
+  ])
+    await submit(node, [part]);
   clock.advance(10);
   await submit(node, [{ idempotency: key }, { runAt: clock.now() + 2000 }]);
   const [a, b, c, d] = await lease(node, { leaseMs: 2000 });
@@ -113,12 +121,16 @@ async function prepared(t: TestContext, { url }: TestStore, texts: ReadonlyMap<s
 }
 
 async function faults(client: Client): Promise<Record<string, string[]>> {
-  const { rows } = await client.query<{ name: string; count: number }>('SELECT name, cardinality(parameter_types) AS count FROM pg_prepared_statements');
+  const { rows } = await client.query<{ name: string; count: number }>(
+    'SELECT name, cardinality(parameter_types) AS count FROM pg_prepared_statements',
+  );
   assert.ok(rows.length >= 40, `${rows.length} statements`);
   const found: Record<string, string[]> = {};
   for (const { name, count } of rows) {
     const values = count === 0 ? '' : `(${Array.from({ length: count }, () => 'NULL').join(', ')})`;
-    const explained = await client.query<{ 'QUERY PLAN': [{ Plan: Plan }] }>(`EXPLAIN (FORMAT JSON) EXECUTE "${name}"${values}`);
+    const explained = await client.query<{ 'QUERY PLAN': [{ Plan: Plan }] }>(
+      `EXPLAIN (FORMAT JSON) EXECUTE "${name}"${values}`,
+    );
     const wrong = faultsOf(name, explained.rows[0]!['QUERY PLAN'][0].Plan);
     if (wrong.length > 0) found[name] = wrong;
   }
@@ -134,12 +146,21 @@ test('every statement looks up by the index made for it, planned early or late',
   const node = await store.node();
   const { id } = await node.engine.queue('default', 'work');
   for (let i = 0; i < 20; i++) {
-    const parts = Array.from({ length: 250 }, (_, n) => ({ labels: n % 5 === 0 ? { a: `${n % 7}` } : null, correlationId: n % 3 === 0 ? `c${n}` : null, retentionMs: 1 }));
+    const parts = Array.from({ length: 250 }, (_, n) => ({
+      labels: n % 5 === 0 ? { a: `${n % 7}` } : null,
+      correlationId: n % 3 === 0 ? `c${n}` : null,
+      retentionMs: 1,
+    }));
     await node.engine.submit(
       parts.map((part) => submission(id, node.clock, part)),
       node.clock.now(),
     );
-    if (i < 15) await settle(node, await lease(node, { max: 250, kind: i % 2 === 0 ? 'push' : 'pull' }), i % 5 === 4 ? { to: 'failed', error: { code: 'x', message: 'y' }, result: null } : undefined);
+    if (i < 15)
+      await settle(
+        node,
+        await lease(node, { max: 250, kind: i % 2 === 0 ? 'push' : 'pull' }),
+        i % 5 === 4 ? { to: 'failed', error: { code: 'x', message: 'y' }, result: null } : undefined,
+      );
   }
   await lease(node, { max: 300 });
   await lease(node, { max: 300, kind: 'push' });

@@ -40,7 +40,7 @@ export interface TestStore {
   /** A session whose search_path is the store's schema. */
   session(name?: string): Promise<Client>;
   /** Rows of one statement on a session that all calls share. */
-  sql<Row = Record<string, unknown>>(text: string, values?: unknown[]): Promise<Row[]>;
+  sql: <Row = Record<string, unknown>>(text: string, values?: unknown[]) => Promise<Row[]>;
   /** An open engine, closed at the end of the test. It polls only where a test says so. */
   node(options?: Omit<PostgresOptions, 'url'> & { url?: string }): Promise<TestNode>;
 }

@@ -7,7 +7,9 @@ import { lease, postgresStore, skip, submit, type TestNode } from './postgres-st
 const sweep = ({ engine, clock }: TestNode) => engine.sweep(clock.now(), { removeExpired: false });
 
 /** Two nodes, of which one stood still for a minute while the other gave its signs of life. */
-async function afterAMinute(store: Awaited<ReturnType<typeof postgresStore>>): Promise<{ awake: TestNode; late: TestNode }> {
+async function afterAMinute(
+  store: Awaited<ReturnType<typeof postgresStore>>,
+): Promise<{ awake: TestNode; late: TestNode }> {
   const [awake, late] = [await store.node(), await store.node()];
   for (let second = 0; second < 60; second++) {
     awake.clock.advance(1000);
@@ -38,7 +40,8 @@ test('a node that comes back late is taken for dead once, not again while it fin
   const store = await postgresStore(t);
   const { awake, late } = await afterAMinute(store);
   await submit(awake);
-  const listed = async (): Promise<number[]> => (await store.sql<{ id: number }>('SELECT id FROM node ORDER BY id')).map(({ id }) => id);
+  const listed = async (): Promise<number[]> =>
+    (await store.sql<{ id: number }>('SELECT id FROM node ORDER BY id')).map(({ id }) => id);
   assert.equal((await listed()).length, 1);
   late.clock.advance(1000);
   await sweep(late);
@@ -60,7 +63,9 @@ test('a database that answers more and more slowly moves no clock', { skip }, as
   const node = await store.node();
   const told: number[] = [];
   let passed = 0;
-  node.engine.onSignal((signal) => void (signal.kind === 'time' && told.push(signal.nowMs - (node.clock.now() + passed))));
+  node.engine.onSignal(
+    (signal) => void (signal.kind === 'time' && told.push(signal.nowMs - (node.clock.now() + passed))),
+  );
   for (const holdMs of [0, 300, 700, 1200, 0, 400, 900]) {
     node.clock.advance(1000);
     const begun = performance.now();
@@ -73,7 +78,10 @@ test('a database that answers more and more slowly moves no clock', { skip }, as
     passed = performance.now() - begun;
     await swept;
   }
-  assert.ok(told.every((ahead) => ahead <= 0), `moved ahead by ${Math.max(...told)} ms`);
+  assert.ok(
+    told.every((ahead) => ahead <= 0),
+    `moved ahead by ${Math.max(...told)} ms`,
+  );
 });
 
 test('where a node stands on the line', () => {

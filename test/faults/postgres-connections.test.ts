@@ -7,6 +7,7 @@ import { postgresEngine } from '../../packages/server/src/engines/postgres/engin
 import { Reach } from '../../packages/server/src/engines/postgres/reach.ts';
 import { cleanUp } from '../support/cleanup.ts';
 import { newStore, postgresMissing } from '../support/postgres.ts';
+import { messageCutter } from '../support/postgres-wire.ts';
 import { type TcpProxy, tcpProxy } from '../support/tcp-proxy.ts';
 import { through } from './postgres-start.ts';
 
@@ -101,21 +102,34 @@ describe('connections to a database that goes away', { skip: missing && `skipped
 
   test('hints are heard again after a network that swallowed everything', async (t) => {
     const { url } = await newStore(t);
-    const proxy = await tcpProxy(t, { to: Number(new URL(url).port) });
+    const cutter = messageCutter();
+    const proxy = await tcpProxy(t, { to: Number(new URL(url).port), inspect: cutter.inspect });
     // Nothing but hints tells this one of work.
     const listener = postgresEngine({ url: through(url, proxy.port), pollMs: 3_600_000 });
     const speaker = postgresEngine({ url });
-    const now = async (): Promise<number> => Promise.resolve(Date.now());
-    await listener.open(await now());
-    cleanUp(t, () => listener.close());
-    await speaker.open(await now());
-    cleanUp(t, () => speaker.close());
+    for (const engine of [listener, speaker]) {
+      await engine.open(Date.now());
+      cleanUp(t, () => engine.close());
+      // A node that gives no sign of life is taken for dead, and to the dead nobody speaks.
+      const over = new AbortController();
+      const sweeping = (async () => {
+        while (!over.signal.aborted) {
+          await engine.sweep(Date.now(), { removeExpired: false }).catch(() => {});
+          await new Promise((resolve) => setTimeout(resolve, 100));
+        }
+      })();
+      cleanUp(t, () => {
+        over.abort();
+        return sweeping;
+      });
+    }
     const { id } = await speaker.queue('default', 'jobs');
     await listener.queue('default', 'jobs');
-    await proxy.set('black-hole');
-    const swallowed = proxy.swallowed;
-    while (proxy.swallowed === swallowed) await new Promise((resolve) => setTimeout(resolve, 20));
-    await proxy.set('forward');
+    // What it asks when it hears nothing for a while; with the answer its connection falls silent for ever.
+    await cutter.cutAfter({
+      matches: ({ type, body }) => type === 'Q' && body.includes('SELECT 1'),
+      ending: 'silence',
+    });
     const wanted = {
       service: 'jobs',
       namespace: null,
@@ -130,7 +144,6 @@ describe('connections to a database that goes away', { skip: missing && `skipped
     const taking = listener.lease(wanted, Date.now()).then(({ length }) => (taken = length));
     for (let n = 0; taken === 0; n++) {
       const nowMs = Date.now();
-      await speaker.sweep(nowMs, { removeExpired: false });
       await speaker.submit(
         [
           {

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import type { Lease, Page, TimelineEntry } from '@waitless/protocol';
 import { gate } from '../support/backend.ts';
-import { get, post, type Received, until } from '../support/http.ts';
+import { get, post, type Received } from '../support/http.ts';
 import { type Accepted, submit, waitersReach } from '../support/operations.ts';
 import { reply, takeOne } from '../support/pull-worker.ts';
-import { aside, type Scene } from './postgres-loss-load.ts';
+import { aside, type Scene, there, untilIn } from './postgres-loss-load.ts';
 
 /** Work that is in hand when the database goes, and has to be there when it is back. */
 export interface InHand {
@@ -30,13 +30,6 @@ async function waitFor(result: string): Promise<Received> {
   }
 }
 
-/** The first answer that is not the database's absence. */
-export const there = (ask: () => Promise<Received>): Promise<Received> =>
-  until(async () => {
-    const answer = await ask();
-    return answer.status === 503 ? undefined : answer;
-  });
-
 export async function putInHand(scene: Scene): Promise<InHand> {
   const { url, backend } = scene;
   const answered = gate();
@@ -49,13 +42,15 @@ export async function putInHand(scene: Scene): Promise<InHand> {
   const attempts = await Promise.all(
     [0, 1, 2, 3].map((n) => submit(url, 'slow', { body: `slow ${n}`, headers: aside })),
   );
-  await until(() => (slow() === before + attempts.length ? true : undefined));
+  await untilIn(scene, () => (slow() === before + attempts.length ? true : undefined));
   const leased = await submit(url, 'held', { body: 'held', headers: aside });
   const lease = await takeOne(url, 'held', { worker: 'careful' });
   const counted = gate();
   scene.quiet = counted.opened;
   const waiting = attempts.map(({ result }) => waitFor(result));
   const parked = takeOne(url, 'held', { worker: 'parked', waitSeconds: 55 });
+  // A run that has failed meanwhile has told of its own failure.
+  for (const promise of [...waiting, parked]) promise.catch(() => {});
   // All of them, and the worker of the load, who waits now and then.
   await waitersReach(url, (waiters) => waiters >= waiting.length + 2);
   scene.quiet = undefined;
@@ -63,7 +58,8 @@ export async function putInHand(scene: Scene): Promise<InHand> {
   return { attempts, answer: () => answered.open(), waiting, lease, leased, parked };
 }
 
-export async function checkInHand({ url, backend }: Scene, inHand: InHand): Promise<void> {
+export async function checkInHand(scene: Scene, inHand: InHand): Promise<void> {
+  const { url, backend } = scene;
   const { attempts, waiting, lease, leased, parked } = inHand;
   const results = await Promise.all(waiting);
   assert.deepEqual(
@@ -72,7 +68,7 @@ export async function checkInHand({ url, backend }: Scene, inHand: InHand): Prom
     'those who waited have their results',
   );
   for (const { id, status } of attempts) {
-    const { items } = (await there(() => get(`${status}/timeline`))).json<Page<TimelineEntry>>();
+    const { items } = (await there(scene, () => get(`${status}/timeline`))).json<Page<TimelineEntry>>();
     assert.equal(
       items.filter(({ type }) => type === 'attempt').length,
       1,
@@ -80,23 +76,24 @@ export async function checkInHand({ url, backend }: Scene, inHand: InHand): Prom
     );
     assert.equal(backend.requests.filter(({ headers }) => headers['operation-id'] === id).length, 1);
   }
-  const replied = await there(() => reply(url, lease.token, 'held'));
+  const replied = await there(scene, () => reply(url, lease.token, 'held'));
   assert.equal(replied.status, 200, `the lease is still the worker's: ${replied.text}`);
-  assert.equal((await there(() => get(leased.result))).text, 'held');
+  assert.equal((await there(scene, () => get(leased.result))).text, 'held');
   // What is asked again after an unknown outcome must be one operation.
   const headers = { ...aside, 'Idempotency-Key': leased.id };
-  const next = await there(() => post(`${url}/v1/call/held`, { body: 'next', headers }));
+  const next = await there(scene, () => post(`${url}/v1/call/held`, { body: 'next', headers }));
   const given = await parked;
   assert.equal(given.operation.id, next.headers['operation-id'], 'the worker who waited has the work');
-  assert.equal((await there(() => reply(url, given.token, 'next'))).status, 200);
+  assert.equal((await there(scene, () => reply(url, given.token, 'next'))).status, 200);
 }
 
 /** What says how the server is answers also while the database is away, and says so. */
-export async function checkHealth({ url }: Scene): Promise<void> {
+export async function checkHealth(scene: Scene): Promise<void> {
+  const { url } = scene;
   const alive = get(`${url}/livez`);
   const looks = ['/v1/operations', '/v1/services', '/'].map((path) => get(url + path));
   const metrics = get(`${url}/metrics`);
-  const ready = await until(async () => {
+  const ready = await untilIn(scene, async () => {
     const answer = await get(`${url}/readyz`);
     return answer.status === 503 ? answer : undefined;
   });

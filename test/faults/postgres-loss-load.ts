@@ -36,6 +36,20 @@ export interface Scene {
   worstAnswer: number;
 }
 
+/** Repeats `look` until it gives something else than undefined, and gives up when the load has: a run that fails must end. */
+export const untilIn = <T>({ over }: Scene, look: () => Promise<T | undefined> | T | undefined): Promise<T> =>
+  until(async () => {
+    if (over.aborted) throw new Error('the load has ended');
+    return look();
+  });
+
+/** The first answer that is not the database's absence. */
+export const there = (scene: Scene, ask: () => Promise<Received>): Promise<Received> =>
+  untilIn(scene, async () => {
+    const answer = await ask();
+    return answer.status === 503 ? undefined : answer;
+  });
+
 export interface SceneSettings {
   /** Starts what is tested on this database. */
   readonly start: (t: TestContext, url: string, services: Record<string, unknown>) => Promise<{ url: string }>;
@@ -148,9 +162,12 @@ export async function worker({ url, over }: Scene, service: string): Promise<voi
 }
 
 /** Looks at a result again and again: it is there as it was, or the answer is 503. */
-export async function reader({ url, over }: Scene): Promise<void> {
+export async function reader(scene: Scene): Promise<void> {
+  const { url, over } = scene;
   const { result } = await submit(url, 'push', { body: 'read me', headers: aside });
-  await until(async () => ((await get(result, { headers: { Prefer: 'wait=5' } })).status === 200 ? true : undefined));
+  await untilIn(scene, async () =>
+    (await get(result, { headers: { Prefer: 'wait=5' } })).status === 200 ? true : undefined,
+  );
   while (!over.aborted) {
     const { status, text } = await get(result);
     assert.ok(status === 503 || (status === 200 && text === 'read me'), `${status} ${text}`);

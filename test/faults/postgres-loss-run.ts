@@ -3,11 +3,20 @@ import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Operation, Page } from '@waitless/protocol';
-import { get, post, until } from '../support/http.ts';
+import { get, post } from '../support/http.ts';
 import { classify, summary, type Verdict, whyVoid } from '../support/ledger.ts';
 import { observe } from '../support/observe.ts';
 import { checkHealth, checkInHand, putInHand } from './postgres-loss-hand.ts';
-import { aside, callers, reader, type Scene, sceneFor, type SceneSettings, worker } from './postgres-loss-load.ts';
+import {
+  aside,
+  callers,
+  reader,
+  type Scene,
+  sceneFor,
+  type SceneSettings,
+  untilIn,
+  worker,
+} from './postgres-loss-load.ts';
 
 /** How the database goes away: stopped in one of three ways, cut off, or silent in the network with its connections still there. */
 export const losses = ['fast', 'immediate', 'kill', 'cut', 'black-hole'] as const;
@@ -33,7 +42,7 @@ async function giveBack({ cluster, proxy }: Scene, loss: Loss): Promise<void> {
 export async function lossRound(scene: Scene, loss: Loss, awayMs: number): Promise<number> {
   const { url, ledger } = scene;
   const begun = ledger.lines.length;
-  await until(() =>
+  await untilIn(scene, () =>
     ledger.lines.slice(begun).filter(({ outcome }) => outcome === 'ok').length >= 60 ? true : undefined,
   );
   const inHand = await putInHand(scene);
@@ -47,9 +56,9 @@ export async function lossRound(scene: Scene, loss: Loss, awayMs: number): Promi
   const returned = new Date().toISOString();
 
   await checkInHand(scene, inHand);
-  await until(async () => ((await get(`${url}/readyz`)).status === 200 ? true : undefined));
+  await untilIn(scene, async () => ((await get(`${url}/readyz`)).status === 200 ? true : undefined));
   for (const service of ['push', 'jobs'])
-    await until(async () => {
+    await untilIn(scene, async () => {
       const answer = await post(`${url}/v1/call/${service}`, {
         body: 'through',
         headers: { Prefer: 'wait=5', ...aside },
@@ -57,7 +66,7 @@ export async function lossRound(scene: Scene, loss: Loss, awayMs: number): Promi
       return answer.status === 200 ? true : undefined;
     });
   // Whatever came before has ended as well, also what nobody was told of.
-  await until(async () => {
+  await untilIn(scene, async () => {
     const open = `${url}/v1/operations?service=push&status=queued,running&limit=1&createdBefore=${returned}`;
     const answer = await get(open);
     return answer.status === 200 && answer.json<Page<Operation>>().items.length === 0 ? true : undefined;

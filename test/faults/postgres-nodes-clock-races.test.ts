@@ -35,7 +35,10 @@ const again = ({ seq, version }: DueOperation, nowMs: number): ClockTransition =
 async function found({ sweeping }: { sweeping: Fixture }) {
   const seq = await sweeping.submit();
   const [lease] = await sweeping.lease({ leaseMs });
-  sweeping.clock.advance(leaseMs);
+  // A sweep a moment before gives the sign of life, so that the next one, which finds the lease over, gives none.
+  sweeping.clock.advance(leaseMs - 100);
+  assert.deepEqual((await sweeping.engine.sweep(sweeping.clock.now(), { removeExpired: true })).due, []);
+  sweeping.clock.advance(100);
   const now = sweeping.clock.now();
   const { due } = await sweeping.engine.sweep(now, { removeExpired: true });
   assert.deepEqual(

@@ -63,16 +63,16 @@ export async function leasesRun(t: TestContext, run: LeasesRun): Promise<LeasesV
   await Promise.all(Array.from({ length: count }, (_, at) => submit(pair.urls[at % 2]!, 'jobs', { agent })));
 
   const verdict: LeasesVerdict = { early: [], revived: [], latestMs: 0, boundMs: 0 };
-  /** Until when the first holder of each operation was told that he holds it; and when he asked for the last time. */
+  /** Until when the first holder of each operation was told that he holds it; and when he had asked for that. */
   const told = new Map<string, { token: string; until: number; askedAt: number }>();
 
-  async function keep({ token, operation, expiresAt }: Lease): Promise<void> {
-    const own = { token, until: Date.parse(expiresAt), askedAt: performance.now() };
+  async function keep({ token, operation, expiresAt }: Lease, leasedAt: number): Promise<void> {
+    const own = { token, until: Date.parse(expiresAt), askedAt: leasedAt };
     told.set(operation.id, own);
     const turn = Math.floor(random() * 2);
     for (let beat = 0; beat < heartbeats; beat++) {
       await pause(leaseMs * (0.3 + random() * 0.4));
-      own.askedAt = performance.now();
+      const askedAt = performance.now();
       const body = { leaseSeconds: leaseMs / 1000 };
       const answer = await answerLease(pair.urls[(turn + beat) % 2]!, token, 'extend', { body, agent });
       if (answer.status !== 200) {
@@ -80,14 +80,16 @@ export async function leasesRun(t: TestContext, run: LeasesRun): Promise<LeasesV
         return;
       }
       own.until = Date.parse(answer.json<{ expiresAt: string }>().expiresAt);
+      own.askedAt = askedAt;
     }
   }
 
   const holding: Promise<void>[] = [];
   while (holding.length < count) {
     const url = pair.urls[holding.length % 2]!;
+    const askedAt = performance.now();
     const { leases } = await leaseCall(url, 'jobs', { worker: 'first', max: 20, leaseSeconds: leaseMs / 1000, agent });
-    holding.push(...leases.map(keep));
+    holding.push(...leases.map((lease) => keep(lease, askedAt)));
   }
 
   // Whoever comes next holds on to what he gets.

@@ -45,6 +45,11 @@ const mostInHand = 2000;
 /** An unread body up to this is read to its end so that the connection stays usable; a larger one costs less to cut off. */
 const drainBytes = 65_536;
 
+/** Connections are taken up one in each turn of the event loop; after so many turns without one the kernel holds none. */
+const quietTurns = 3;
+/** Newcomers without end must not hold up a stop. */
+const takeUpMs = 2000;
+
 const requestsInHand = Symbol('requests in hand');
 type CountingSocket = Socket & { [requestsInHand]?: number };
 
@@ -55,6 +60,7 @@ export class HttpListener implements Service {
   readonly #bodies: RequestBodies;
   #find: ((method: string, path: string) => Match) | undefined;
   #requests = 0;
+  #connections = 0;
   #stopping = false;
   #url = '';
 
@@ -73,6 +79,7 @@ export class HttpListener implements Service {
     });
     this.#server.maxHeadersCount = 0;
     this.#server.timeout = Math.max(120_000, options.maxWaitMs + 70_000);
+    this.#server.on('connection', () => void this.#connections++);
     this.#server.on('request', (request, response) => void this.#serve(request, response, false));
     this.#server.on('checkContinue', (request, response) => void this.#serve(request, response, true));
     this.#server.on('checkExpectation', (request, response) =>
@@ -120,11 +127,22 @@ export class HttpListener implements Service {
     this.#stopping = true;
     this.#bodies.close();
     if (!this.#server.listening) return;
+    await this.#takeUpAll();
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeIdleConnections();
     const cut = setTimeout(() => this.#server.closeAllConnections(), this.#options.shutdownTimeoutMs);
     await closed;
     clearTimeout(cut);
+  }
+
+  /** Closing resets those that the kernel has taken for us and we have not seen: a busy process has many of them. Each is told what the others are. */
+  async #takeUpAll(): Promise<void> {
+    const until = performance.now() + takeUpMs;
+    for (let quiet = 0; quiet < quietTurns && performance.now() < until;) {
+      const before = this.#connections;
+      await new Promise((resolve) => setImmediate(resolve));
+      quiet = this.#connections === before ? quiet + 1 : 0;
+    }
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): Promise<void> {

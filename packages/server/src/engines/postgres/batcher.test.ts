@@ -126,7 +126,10 @@ test('a call of which a part was carried out is not told that nothing was accept
   await turn();
   sent[0]!.answer();
   sent[1]!.fail(notReached());
-  await assert.rejects(call, (error: WaitlessError) => error.code === 'engine-unavailable' && error.members?.['accepted'] === undefined);
+  await assert.rejects(
+    call,
+    (error: WaitlessError) => error.code === 'engine-unavailable' && error.members?.['accepted'] === undefined,
+  );
   await turn();
   sent[2]!.fail(notReached());
   await assert.rejects(alone, { code: 'engine-unavailable', members: { accepted: false } });

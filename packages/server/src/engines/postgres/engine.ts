@@ -19,7 +19,7 @@ import { readAddress } from './address.ts';
 import { Batcher } from './batcher.ts';
 import { cancelOne } from './cancel.ts';
 import { type Connection, Connections, type Statement } from './connections.ts';
-import { toCallerError } from './errors.ts';
+import { notAnswered, toCallerError } from './errors.ts';
 import { type Hint, Hints } from './hints.ts';
 import { leaseFrom } from './lease.ts';
 import { appendBatch, readEvents } from './log.ts';
@@ -151,7 +151,9 @@ export function postgresEngine({
     const readied = new Set<number>();
     try {
       const store = (): Promise<SubmitOutcome[]> =>
-        connections.use((connection) => submitBatch(items, { node, nowMs: now, connection }));
+        connections.use((connection) =>
+          submitBatch(items, { node, nowMs: now, connection, early: connections === memory }),
+        );
       const leaseMs = items.flatMap(({ taker }) => taker?.wanted.leaseMs ?? []);
       outcomes = await (leaseMs.length > 0 ? strays.watch({ atMs: now, leaseMs }, store, takenOf(items)) : store());
     } finally {
@@ -363,8 +365,15 @@ export function postgresEngine({
       ];
       if (soon.length === 0) return stored.call(kept);
       if (kept.length === 0) return early.call(soon);
-      const [first, second] = await Promise.all([stored.call(kept), early.call(soon)]);
-      return batch.map((s) => (s.durability === 'stored' ? first : second).shift()!);
+      const parts = await Promise.allSettled([stored.call(kept), early.call(soon)]);
+      const reasons = parts.flatMap((part) => (part.status === 'rejected' ? (part.reason as WaitlessError) : []));
+      // Where a part was stored, or may have been, it cannot be said that nothing was.
+      if (reasons.length > 0)
+        throw reasons.length === 2 && reasons.every((reason) => reason.members?.['accepted'] === false)
+          ? reasons[0]
+          : notAnswered();
+      const [first, second] = parts.map((part) => (part as PromiseFulfilledResult<SubmitOutcome[]>).value);
+      return batch.map((s) => (s.durability === 'stored' ? first : second)!.shift()!);
     },
     async lease(wanted, now, abort) {
       at(now);

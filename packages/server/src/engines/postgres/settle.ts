@@ -11,6 +11,7 @@ import type {
 import { leaseKinds, stage, statusOfStage } from '../rows.ts';
 import { byteaArray, int4Array, int8Array, textArray } from './arrays.ts';
 import { type Connection, extraMs, type Statement, statementTimeoutMs } from './connections.ts';
+import { toCallerError } from './errors.ts';
 import { leaseNow } from './time-line.ts';
 
 /** Who may move an operation: the holder of its lease, or the clock, which has seen a certain version of it. */
@@ -225,6 +226,11 @@ type Standing = [
   hash: string | null,
 ];
 
+async function standingOf(seqs: readonly number[], connection: Connection): Promise<Map<number, Standing>> {
+  const rows = seqs.length > 0 ? await connection.run(standings, [int8Array(seqs)]) : [];
+  return new Map((rows as unknown as Standing[]).map((row) => [row[0], row]));
+}
+
 function whyNot({ leaseNo, transition: t }: Settlement, at: Standing | undefined): SettleOutcome {
   if (!at) return { kind: 'unknown' };
   const [, where, heldBy, code, message, resultLease, status, headers, hash] = at;
@@ -248,11 +254,14 @@ export async function settleBatch(batch: readonly Settlement[], context: SettleC
     context,
   );
   const losers = batch.filter((_, i) => !moved.has(i)).map((s) => s.seq);
-  const rows = losers.length > 0 ? await context.connection.run(standings, [int8Array(losers)]) : [];
-  const standing = new Map((rows as unknown as Standing[]).map((row) => [row[0], row]));
+  const standing = await standingOf(losers, context.connection).catch((error: unknown) => {
+    // Those that were recorded are not told otherwise because the others cannot be told why they were not.
+    if (moved.size === 0) throw error;
+    return toCallerError(error, { sent: true });
+  });
   return batch.map((s, i): SettleOutcome => {
     const at = moved.get(i);
-    if (!at) return whyNot(s, standing.get(s.seq));
+    if (!at) return standing instanceof Map ? whyNot(s, standing.get(s.seq)) : { kind: 'refused', error: standing };
     const done = s.transition.to === 'succeeded' || s.transition.to === 'failed';
     const { version, createdAt, wakeAt } = at;
     return {
@@ -290,8 +299,7 @@ export async function extendBatch(
   const extended = new Map(rows.map((row) => [row[0] - 1, row]));
   changed(batch.filter((e, i) => e.progress && extended.has(i)).map((e) => e.seq));
   const losers = batch.filter((_, i) => !extended.has(i)).map((e) => e.seq);
-  const found = losers.length > 0 ? await connection.run(standings, [int8Array(losers)]) : [];
-  const standing = new Map((found as unknown as Standing[]).map((row) => [row[0], row]));
+  const standing = await standingOf(losers, connection);
   return batch.map(({ seq }, i): ExtendOutcome => {
     const row = extended.get(i);
     if (row) return { kind: 'extended', leaseUntil: row[1], version: row[2], progressSequence: row[3] };

@@ -29,8 +29,8 @@ WITH input AS MATERIALIZED (
 )${
   keyed
     ? `, keyed AS (
-  INSERT INTO idempotency (queue, key, fingerprint, seq, expires_at)
-  SELECT queue, key, fingerprint, seq, key_expires_at FROM input WHERE key IS NOT NULL ORDER BY queue, key
+  INSERT INTO idempotency (queue, key, fingerprint, seq, expires_at, early)
+  SELECT queue, key, fingerprint, seq, key_expires_at, $25::bool FROM input WHERE key IS NOT NULL ORDER BY queue, key
   ON CONFLICT (queue, key) DO NOTHING RETURNING seq
 ), accepted AS MATERIALIZED (
   SELECT * FROM input WHERE key IS NULL OR seq IN (SELECT seq FROM keyed)
@@ -74,7 +74,7 @@ const shapes = [
 
 const findKeys: Statement = {
   name: 'keys',
-  text: `SELECT i.queue, i.key, i.fingerprint, i.expires_at, i.seq, ${recordColumns}
+  text: `SELECT i.queue, i.key, i.fingerprint, i.expires_at, i.seq, i.early, ${recordColumns}
     FROM unnest($1::int4[], $2::text[]) AS w (queue, key)
     CROSS JOIN LATERAL (SELECT * FROM idempotency k WHERE k.queue = w.queue AND k.key = w.key LIMIT 1) i
     LEFT JOIN (${recordTables}) ON o.seq = i.seq`,
@@ -86,6 +86,9 @@ const dropKey: Statement = {
   text: 'DELETE FROM idempotency WHERE queue = $1::int4 AND key = $2 AND seq = $3::int8',
 };
 
+/** A commit that waits for the disk, and by that for all that was written before. */
+const flush: Statement = { name: 'flush', text: "SELECT pg_logical_emit_message(true, 'waitless', '') IS NULL" };
+
 /** A submission with the taker it is stored for, if somebody waits. */
 export interface SubmitItem {
   submission: Submission;
@@ -93,11 +96,15 @@ export interface SubmitItem {
 }
 
 export interface SubmitContext {
+  /** The connection does not wait for the disk. */
+  early: boolean;
   node: Node;
   nowMs: number;
   connection: Connection;
 }
 
+/** What was written without waiting is on the disk after three rounds of the server's writer, each of ten seconds at most. */
+const syncedAfterMs = 60_000;
 const never = Number.POSITIVE_INFINITY;
 /** A key can be given back and taken anew by another again and again; that often means that something else is wrong. */
 const rounds = 10;
@@ -119,7 +126,7 @@ function timesOf({ submission: s, taker }: SubmitItem, now: number): Times {
 
 async function insert(
   items: readonly SubmitItem[],
-  { connection, node, nowMs }: SubmitContext,
+  { connection, node, nowMs, early }: SubmitContext,
 ): Promise<Map<number, number>> {
   const all = items.map((item) => item.submission);
   const times = items.map((item) => timesOf(item, nowMs));
@@ -152,6 +159,7 @@ async function insert(
     textArray(all.map((s) => s.idempotency?.fingerprint ?? null)),
     int8Array(all.map((s) => s.idempotency?.expiresAt ?? null)),
     node.id,
+    ...(keyed ? [early] : []),
   ];
   const rows = await connection.run(statement, values, statementTimeoutMs + extraMs(bytes));
   return new Map((rows as [number, number][]).map(([seq, ord]) => [ord - 1, seq]));
@@ -159,7 +167,15 @@ async function insert(
 
 /** What the key of a submission stands for: an answer, or undefined where it is free again. */
 function answerOf(s: Submission, row: Row, node: Node, nowMs: number): SubmitOutcome | undefined {
-  const [, , fingerprint, expiresAt, , ...columns] = row as [number, string, string, number, number, ...unknown[]];
+  const [, , fingerprint, expiresAt, , , ...columns] = row as [
+    number,
+    string,
+    string,
+    number,
+    number,
+    boolean,
+    ...unknown[],
+  ];
   const record = columns[0] === null ? undefined : (columns as unknown as RecordColumns);
   // A key without its operation belongs to one that was removed.
   if (expiresAt <= nowMs || !record) return undefined;
@@ -214,9 +230,10 @@ async function replay(
   lost: readonly number[],
   items: readonly SubmitItem[],
   outcomes: SubmitOutcome[],
-  { connection, node, nowMs }: SubmitContext,
+  { connection, node, nowMs, early }: SubmitContext,
 ): Promise<number[]> {
   const again: number[] = [];
+  let unsynced = false;
   const rows = await connection.run(findKeys, [
     int4Array(lost.map((i) => items[i]!.submission.queue)),
     textArray(lost.map((i) => items[i]!.submission.idempotency!.key)),
@@ -226,12 +243,16 @@ async function replay(
     const { queue, idempotency } = items[i]!.submission;
     const row = found.get(`${queue}/${idempotency!.key}`);
     const answer = row && answerOf(items[i]!.submission, row, node, nowMs);
-    if (answer) outcomes[i] = answer;
-    else {
+    if (answer) {
+      outcomes[i] = answer;
+      unsynced ||=
+        answer.kind === 'replayed' && (row[5] as boolean) && nowMs - answer.operation.createdAt < syncedAfterMs;
+    } else {
       if (row) await connection.run(dropKey, [queue, idempotency!.key, row[4]]);
       again.push(i);
     }
   }
+  if (unsynced && !early) await connection.run(flush, []);
   return again;
 }
 

@@ -132,12 +132,14 @@ CREATE TABLE happening (
   PRIMARY KEY (seq, n)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
+-- early: written without waiting for the disk. Whoever repeats such a submit and asks for more has to wait in its place.
 CREATE TABLE idempotency (
   queue integer NOT NULL,
   key text COLLATE "C" NOT NULL,
   fingerprint text NOT NULL,
   seq bigint NOT NULL,
   expires_at bigint NOT NULL,
+  early boolean NOT NULL,
   PRIMARY KEY (queue, key)
 ) WITH (autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 
