@@ -77,6 +77,26 @@ test('leases and deadlines do not wait for a removal that fails', { skip }, asyn
   await assert.rejects(sweep(node), /not now/);
 });
 
+test('what becomes due behind the last look is found all the same, a little later', { skip }, async (t) => {
+  const store = await postgresStore(t);
+  const node = await store.node();
+  await sweep(node);
+  node.clock.advance(60_000);
+  await sweep(node);
+  node.clock.advance(1000);
+  await sweep(node);
+  // As a node would write it whose clock is half a minute behind.
+  await submit(node, [{ deadlineAt: node.clock.now() - 30_000 }]);
+  let found = 0;
+  for (let seconds = 0; seconds < 16; seconds++) {
+    node.clock.advance(1000);
+    found += (await sweep(node)).due.length;
+    if (found > 0) break;
+  }
+  assert.equal(found, 1);
+  assert.equal((await sweep(node)).due.length, 1, 'as long as it is not decided');
+});
+
 test('a body that is large but allowed is stored and answered, however slow the disk makes it', { skip }, async (t) => {
   const store = await postgresStore(t);
   const node = await store.node();

@@ -38,6 +38,14 @@ describe('connections to a database that goes away', { skip: missing && `skipped
     proxy.reset();
     await lost;
     assert.equal((await waiting).length, 1);
+
+    const late = assert.rejects(
+      connections.use((own) => own.run(sleep, [60], 100)),
+      { name: 'NoAnswer' },
+    );
+    const next = connections.run(pid, []);
+    await late;
+    assert.equal((await next).length, 1);
   });
 
   test('who gets none within the time for an answer is refused for certain, and nothing of it runs later', async (t) => {

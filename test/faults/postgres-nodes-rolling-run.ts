@@ -48,8 +48,10 @@ export async function rollingRun(t: TestContext, run: RollingRun): Promise<Rolli
   let made = 0;
   let cutOff = 0;
   let over = false;
+  /** Until when a node gets nothing, for it has said so or is not there. */
+  const passedOverUntil = [0, 0];
 
-  /** As a balancer does it: a node that takes no connection is passed over; one that says that it stops has not accepted anything. */
+  /** As a balancer does it: a node that takes no connection, or says that it stops, is passed over for a while. */
   async function submitOne(at: number): Promise<void> {
     const key = `op-${at}`;
     const body = `body of ${key}`;
@@ -57,8 +59,11 @@ export async function rollingRun(t: TestContext, run: RollingRun): Promise<Rolli
     // Half of them wait for the result, so that a stop finds many who do.
     const headers = { 'Idempotency-Key': key, 'Correlation-Id': key, ...(at % 2 === 0 ? { Prefer: 'wait=20' } : {}) };
     for (let turn = at; ; turn++) {
+      const node = turn % 2;
+      if (performance.now() < passedOverUntil[node]! && performance.now() < passedOverUntil[1 - node]!) await pause(20);
+      if (performance.now() < passedOverUntil[node]!) continue;
       try {
-        const answer = await post(`${pair.urls[turn % 2]}/v1/call/score`, { body, headers });
+        const answer = await post(`${pair.urls[node]}/v1/call/score`, { body, headers });
         const outcome = outcomeOf(answer.status, answer.text);
         const id = answer.headers['operation-id'];
         ledger.add({
@@ -69,15 +74,16 @@ export async function rollingRun(t: TestContext, run: RollingRun): Promise<Rolli
         });
         if (outcome === 'ok') return;
         assert.equal(answer.status, 503, answer.text);
+        passedOverUntil[node] = performance.now() + 1000 * Number(answer.headers['retry-after']);
       } catch (error) {
         if (error instanceof assert.AssertionError) throw error;
         const code = String((error as NodeJS.ErrnoException).code);
-        if (code !== 'ECONNREFUSED') {
+        if (code === 'ECONNREFUSED') passedOverUntil[node] = performance.now() + 200;
+        else {
           cutOff++;
           ledger.add({ ...line, outcome: 'info', detail: code });
         }
       }
-      await pause(5);
     }
   }
 

@@ -11,7 +11,7 @@ import { freePort } from '../support/free-port.ts';
 import { get, until } from '../support/http.ts';
 import { newStore, postgresMissing, query } from '../support/postgres.ts';
 import { temporaryFolder, writeKeyFile } from '../support/server.ts';
-import { type Exit, type NodeProcess, spawnServer } from '../support/spawn-server.ts';
+import { type Exit, type NodeProcess, NotStarted, spawnServer } from '../support/spawn-server.ts';
 
 const missing = postgresMissing();
 /** Options of every test that needs the database. */
@@ -97,18 +97,24 @@ export async function twoProcesses(
   { services, fields = {} }: Pick<PairSettings, 'services' | 'fields'>,
 ): Promise<ProcessPair> {
   const store = await newStore(t);
-  const ports = [await freePort(), await freePort()] as const;
-  const nodes: NodeProcess[] = [];
-  const start = async (index: number): Promise<void> => {
-    const settings = { services, fields, data: store.url, own: true, nodes: 1, port: ports[index]! } as const;
-    nodes[index] = await spawnServer(t, settings);
+  const startOn = (port: number): Promise<NodeProcess> =>
+    spawnServer(t, { services, fields, data: store.url, own: true, nodes: 1, port });
+  /** Somebody else may have taken the port since it was found free. */
+  const startFirst = async (): Promise<NodeProcess> => {
+    for (let tries = 1; ; tries++) {
+      const node = await startOn(await freePort()).catch((error: unknown) => {
+        if (tries === 5 || !(error instanceof NotStarted) || !/port \d+ .*is taken/.test(error.printed)) throw error;
+        return undefined;
+      });
+      if (node) return node;
+    }
   };
-  await Promise.all([start(0), start(1)]);
+  const nodes = await Promise.all([startFirst(), startFirst()]);
   return {
     store,
-    urls: [`http://127.0.0.1:${ports[0]}`, `http://127.0.0.1:${ports[1]}`],
+    urls: [nodes[0].url, nodes[1].url],
     end: (index, signal) => nodes[index]!.end(signal),
-    start,
+    start: async (index) => void (nodes[index] = await startOn(nodes[index]!.port)),
     freeze: (index) => void process.kill(nodes[index]!.pid, 'SIGSTOP'),
     thaw: (index) => void process.kill(nodes[index]!.pid, 'SIGCONT'),
     printed: (index) => nodes[index]!.printed,

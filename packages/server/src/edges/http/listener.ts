@@ -45,10 +45,10 @@ const mostInHand = 2000;
 /** An unread body up to this is read to its end so that the connection stays usable; a larger one costs less to cut off. */
 const drainBytes = 65_536;
 
-/** Connections are taken up one in each turn of the event loop; after so many turns without one the kernel holds none. */
-const quietTurns = 3;
 /** Newcomers without end must not hold up a stop. */
 const takeUpMs = 2000;
+
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 const requestsInHand = Symbol('requests in hand');
 type CountingSocket = Socket & { [requestsInHand]?: number };
@@ -135,13 +135,16 @@ export class HttpListener implements Service {
     clearTimeout(cut);
   }
 
-  /** Closing resets those that the kernel has taken for us and we have not seen: a busy process has many of them. Each is told what the others are. */
+  /**
+   * Closing resets those that the kernel has taken for us and we have not seen, and a busy process has many of them: each is told what the others
+   * are. They are taken up one in each turn of the event loop, so a turn without one means that there are none; the first may have no look at them.
+   */
   async #takeUpAll(): Promise<void> {
     const until = performance.now() + takeUpMs;
-    for (let quiet = 0; quiet < quietTurns && performance.now() < until;) {
-      const before = this.#connections;
-      await new Promise((resolve) => setImmediate(resolve));
-      quiet = this.#connections === before ? quiet + 1 : 0;
+    await nextTurn();
+    for (let before = -1; before !== this.#connections && performance.now() < until;) {
+      before = this.#connections;
+      await nextTurn();
     }
   }
 

@@ -23,6 +23,7 @@ import { notAnswered, toCallerError } from './errors.ts';
 import { type Hint, Hints } from './hints.ts';
 import { leaseFrom } from './lease.ts';
 import { appendBatch, readEvents } from './log.ts';
+import { Marks } from './marks.ts';
 import { Node, slotsPerNode } from './node.ts';
 import { type Opened, prepareStore } from './open.ts';
 import { Queues } from './queues.ts';
@@ -96,6 +97,7 @@ export function postgresEngine({
   const node = new Node({ queues, control });
   const reads = new Reads({ connections: reading, queues });
   const strays = new Strays({ control, node });
+  const marks = new Marks();
   const behind = new Behind();
   const wake = new Wake(() => signal({ kind: 'due' }));
   let nowMs = 0;
@@ -437,7 +439,9 @@ export function postgresEngine({
       return asked(
         (async () => {
           await giveSign();
-          const swept = await control.use((connection) => sweepOnce(connection, { nowMs, removing: removeExpired }));
+          const swept = await marks.sweep(nowMs, () =>
+            control.use((connection) => sweepOnce(connection, { nowMs, removing: removeExpired, marks })),
+          );
           await queues.learn(swept.readied.keys());
           if (swept.readied.size > 0) madeReady(swept.readied.keys());
           if (swept.nextAt !== undefined) wake.at(swept.nextAt, nowMs);

@@ -27,7 +27,7 @@ WITH picked AS MATERIALIZED (
 ), taken AS (
   UPDATE operation o SET stage = 2, version = version + 1, attempt = attempt + 1, lease_no = lease_no + 1, lease_kind = $5::int2,
     node = $9::int4,
-    lease_until = ${leaseNow('$2::int8')} + $6::int8, wake_at = least($2::int8 + $6::int8, deadline_at),
+    lease_until = ${leaseNow('$2::int8')} + $6::int8, wake_at = least(greatest($2::int8, time_line.last_ms) + $6::int8, deadline_at),
     started_at = coalesce(started_at, $2::int8), attempt_at = $2::int8, updated_at = $2::int8, run_at = NULL, worker = $10::text
   FROM fit, time_line WHERE o.seq = fit.seq
   RETURNING o.seq, o.queue, o.lease_no, o.attempt, o.created_at, o.deadline_at, o.request_bytes, fit.place

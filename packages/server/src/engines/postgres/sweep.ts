@@ -3,6 +3,7 @@ import type { DueOperation } from '../../engine/engine.ts';
 import { kindOf, stage } from '../rows.ts';
 import { int8Array } from './arrays.ts';
 import type { Connection, Statement } from './connections.ts';
+import type { Marks } from './marks.ts';
 import { leaseNow } from './time-line.ts';
 
 /** Open operations looked at in one go. */
@@ -19,13 +20,13 @@ const held = 'stage = 2 AND lease_kind > 1';
 const selectDue: Statement = {
   name: 'due',
   text: `
-SELECT seq, queue, stage, version, attempt, lease_no, lease_kind, deadline_at, start_by_at, started_at, lease_until > ${leaseNow('$1::int8')}
+SELECT seq, queue, stage, version, attempt, lease_no, lease_kind, deadline_at, start_by_at, started_at, lease_until > ${leaseNow('$1::int8')}, wake_at
 FROM (
-  (SELECT * FROM operation WHERE ${carried} AND wake_at <= $1::int8 ORDER BY wake_at LIMIT ${dueRows})
+  (SELECT * FROM operation WHERE ${carried} AND wake_at BETWEEN $2::int8 AND $1::int8 ORDER BY wake_at LIMIT ${dueRows})
   UNION ALL
-  (SELECT * FROM operation WHERE ${held} AND wake_at <= $1::int8 ORDER BY wake_at LIMIT ${dueRows})
+  (SELECT * FROM operation WHERE ${held} AND wake_at BETWEEN $2::int8 AND $1::int8 ORDER BY wake_at LIMIT ${dueRows})
   UNION ALL
-  (SELECT * FROM operation WHERE stage < 2 AND wake_at <= $1::int8 ORDER BY wake_at LIMIT ${dueRows})
+  (SELECT * FROM operation WHERE stage < 2 AND wake_at BETWEEN $2::int8 AND $1::int8 ORDER BY wake_at LIMIT ${dueRows})
 ) o CROSS JOIN time_line`,
 };
 
@@ -43,19 +44,23 @@ const promote: Statement = {
     WHERE seq = ANY ($2::int8[]) AND stage + 0 = 1 AND run_at <= $1::int8 RETURNING queue`,
 };
 
+/** Later than this another sweep has looked anyway. */
+const soonMs = 2000;
+const soon = `wake_at > $1::int8 AND wake_at <= $1::int8 + ${soonMs} ORDER BY wake_at LIMIT 1`;
+
 const nextTimer: Statement = {
   name: 'next-timer',
-  text: `SELECT least((SELECT wake_at FROM operation WHERE ${carried} ORDER BY wake_at LIMIT 1),
-    (SELECT wake_at FROM operation WHERE ${held} ORDER BY wake_at LIMIT 1), (SELECT wake_at FROM operation WHERE stage < 2 ORDER BY wake_at LIMIT 1))`,
+  text: `SELECT least((SELECT wake_at FROM operation WHERE ${carried} AND ${soon}), (SELECT wake_at FROM operation WHERE ${held} AND ${soon}),
+    (SELECT wake_at FROM operation WHERE stage < 2 AND ${soon}))`,
 };
 
 /** As an array, not a join: of a table that was empty when its statistics were made the planner would walk the whole index. */
 const ofGone = 'seq = ANY (ARRAY(SELECT seq FROM gone))';
 
-/** `chosen` names the operations and `which` selects their numbers; answers how many were removed, and how many looked at. */
+/** `chosen` names the operations and `which` selects their numbers; answers how many were removed, how many looked at, and the last one's time. */
 const removeText = ({ chosen = '', which, looked }: { chosen?: string; which: string; looked: string }): string => `
 WITH ${chosen}gone AS (
-  DELETE FROM operation WHERE seq = ANY (ARRAY(${which})) AND stage + 0 > 2 RETURNING seq, queue, stage
+  DELETE FROM operation WHERE seq = ANY (ARRAY(${which})) AND stage + 0 > 2 RETURNING seq, queue, stage, wake_at
 ), keys AS (
   DELETE FROM idempotency WHERE ctid = ANY (ARRAY(
     SELECT k.ctid FROM gone g CROSS JOIN LATERAL (SELECT idempotency FROM request WHERE seq = g.seq LIMIT 1) r
@@ -73,14 +78,14 @@ WITH ${chosen}gone AS (
   SELECT queue, $1::int4, -count(*) FILTER (WHERE stage = 3), -count(*) FILTER (WHERE stage = 4), -count(*) FILTER (WHERE stage = 5) FROM gone GROUP BY queue
   ON CONFLICT (queue, slot) DO UPDATE SET succeeded = c.succeeded + excluded.succeeded, failed = c.failed + excluded.failed, cancelled = c.cancelled + excluded.cancelled
 )
-SELECT count(*), ${looked} FROM gone`;
+SELECT count(*), ${looked}, max(wake_at) FROM gone`;
 
 const removeExpired: Statement = {
   name: 'remove-expired',
   text: removeText({
     chosen: `expired AS MATERIALIZED (
   SELECT o.seq, o.wake_at, o.request_bytes + coalesce((SELECT octet_length(r.body) FROM result r WHERE r.seq = o.seq), 0)::int8 AS bytes
-  FROM operation o WHERE o.stage > 2 AND o.wake_at <= $2::int8 ORDER BY o.wake_at LIMIT ${expiredRows} FOR UPDATE SKIP LOCKED
+  FROM operation o WHERE o.stage > 2 AND o.wake_at BETWEEN $3::int8 AND $2::int8 ORDER BY o.wake_at LIMIT ${expiredRows} FOR UPDATE SKIP LOCKED
 ), `,
     which: `SELECT seq FROM (SELECT seq, sum(bytes) OVER (ORDER BY wake_at, seq) - bytes AS before FROM expired) e WHERE before < ${expiredBytes}`,
     looked: '(SELECT count(*) FROM expired)',
@@ -110,6 +115,7 @@ type DueColumns = [
   startByAt: number | null,
   startedAt: number | null,
   leaseHolds: boolean | null,
+  wakeAt: number,
 ];
 
 /** What the clock has to say about a row: a decision for the core, or a change that needs none. Pure. */
@@ -124,9 +130,10 @@ export function verdictOn(row: DueColumns, nowMs: number): DueOperation | 'rearm
 
 export async function sweepOnce(
   connection: Connection,
-  { nowMs, removing }: { nowMs: number; removing: boolean },
+  { nowMs, removing, marks }: { nowMs: number; removing: boolean; marks: Marks },
 ): Promise<Swept> {
-  const rows = (await connection.run(selectDue, [nowMs])) as unknown as DueColumns[];
+  const rows = (await connection.run(selectDue, [nowMs, marks.due])) as unknown as DueColumns[];
+  marks.sawDue(nowMs, Math.min(...rows.map((row) => row[11])));
   const due: DueOperation[] = [];
   const kept: number[] = [];
   const waiting: number[] = [];
@@ -145,16 +152,15 @@ export async function sweepOnce(
   const swept: Swept = { due, readied, removed: 0, more: rows.length >= dueRows, nextAt: undefined };
   try {
     if (removing) {
-      const [[removed, looked] = [0, 0]] = (await connection.run(removeExpired, [connection.slot, nowMs])) as [
-        number,
-        number,
-      ][];
+      const [row] = await connection.run(removeExpired, [connection.slot, nowMs, marks.expired]);
+      const [removed, looked, last] = row as [number, number, number | null];
+      const more = looked === expiredRows || removed < looked;
+      marks.removed(nowMs, more && last !== null ? last : undefined);
       swept.removed = removed;
-      swept.more ||= looked === expiredRows || removed < looked;
+      swept.more ||= more;
     }
-    const [[nextAt] = [null]] = (await connection.run(nextTimer, [])) as [number | null][];
-    // What is due now is being decided by the caller, who sweeps again.
-    if (nextAt !== null && nextAt > nowMs) swept.nextAt = nextAt;
+    const [[nextAt] = [null]] = (await connection.run(nextTimer, [nowMs])) as [number | null][];
+    swept.nextAt = nextAt ?? undefined;
   } catch (error) {
     // Leases and deadlines do not wait for what can be removed.
     if (due.length === 0 && readied.size === 0) throw error;
