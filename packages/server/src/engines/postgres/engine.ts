@@ -1,28 +1,14 @@
 // The engine for many nodes: one PostgreSQL database behind the engine interface, written by as many processes as wanted.
 import { WaitlessError } from '@waitless/protocol';
-import type {
-  AppendOutcome,
-  ClockTransition,
-  Engine,
-  EngineFeatures,
-  ExtendOutcome,
-  Extension,
-  LeaseWanted,
-  NewEvent,
-  Settlement,
-  SettleOutcome,
-  Signal,
-  Submission,
-  SubmitOutcome,
-} from '../../engine/engine.ts';
+import type { Engine, EngineFeatures, LeaseWanted, Signal, SubmitOutcome } from '../../engine/engine.ts';
 import { readAddress } from './address.ts';
-import { Batcher } from './batcher.ts';
+import { createBatches } from './batches.ts';
 import { cancelOne } from './cancel.ts';
-import { type Connection, Connections, type Statement } from './connections.ts';
+import { Connections, type Statement } from './connections.ts';
 import { notAnswered, toCallerError } from './errors.ts';
 import { type Hint, Hints } from './hints.ts';
 import { leaseFrom } from './lease.ts';
-import { appendBatch, readEvents } from './log.ts';
+import { readEvents } from './log.ts';
 import { Marks } from './marks.ts';
 import { Node, slotsPerNode } from './node.ts';
 import { type Opened, prepareStore } from './open.ts';
@@ -30,8 +16,6 @@ import { Queues } from './queues.ts';
 import { Reach } from './reach.ts';
 import { refusal } from './refusal.ts';
 import { inlineBytes, Reads } from './read.ts';
-import { applyClockBatch, extendBatch, settleBatch, type SettleContext } from './settle.ts';
-import { leasedOf, submitBatch, type SubmitItem } from './submit.ts';
 import { Strays } from './strays.ts';
 import { removeEnded, sweepOnce } from './sweep.ts';
 import { Takers } from './takers.ts';
@@ -53,8 +37,6 @@ export interface PostgresOptions {
 const usualPollMs = 1000;
 /** Each connection is a process of the server: enough that statements of all kinds overlap their syncs, and three nodes stay far below the usual 100. */
 const places = { writes: [0, 1, 2, 3], reads: [4, 5], control: [6, 7], memory: [8] } as const;
-/** Batches of the hot calls: larger ones hold their locks longer and save nothing more. */
-const maxItems = 256;
 /** Signs of life closer together than this say nothing new. */
 const beatEveryMs = 500;
 /** Every so many signs of life, leases of nodes that are gone are looked for although nobody was taken out. */
@@ -67,8 +49,6 @@ const readyQueues: Statement = {
       SELECT FROM operation o WHERE o.queue = q.queue AND o.stage = 0 AND o.wake_at > $2::int8 ORDER BY o.rank, o.seq LIMIT 1
     ) ready`,
 };
-
-const noQueue = (id: number): Error => new WaitlessError('storage-unavailable', `there is no queue ${id}`);
 
 export function postgresEngine({
   url,
@@ -136,111 +116,23 @@ export function postgresEngine({
 
   const takers = new Takers({ queues, fill: (of, taker) => lease(of, taker.wanted) });
 
-  /** Stores a batch; those who wait for work get their operations in the same commit. */
-  async function submit(all: readonly Submission[], connections: Connections): Promise<SubmitOutcome[]> {
-    await queues.learn(all.map((s) => s.queue));
-    const batch = all.filter((s) => queues.known(s.queue));
-    if (batch.length < all.length) {
-      const rest = batch.length === 0 ? [] : await submit(batch, connections);
-      return all.map((s) => (queues.known(s.queue) ? rest.shift()! : { kind: 'refused', error: noQueue(s.queue) }));
-    }
-    const now = nowMs;
-    const items: SubmitItem[] = batch.map((submission) => ({
-      submission,
-      taker: submission.runAt <= now ? takers.reserve(submission.queue, submission.body.length) : undefined,
-    }));
-    let outcomes: SubmitOutcome[] = [];
-    const readied = new Set<number>();
-    try {
-      const store = (): Promise<SubmitOutcome[]> =>
-        connections.use((connection) =>
-          submitBatch(items, { node, nowMs: now, connection, early: connections === memory }),
-        );
-      const leaseMs = items.flatMap(({ taker }) => taker?.wanted.leaseMs ?? []);
-      outcomes = await (leaseMs.length > 0 ? strays.watch({ atMs: now, leaseMs }, store, takenOf(items)) : store());
-    } finally {
-      for (const [i, { submission: s, taker }] of items.entries()) {
-        const outcome = outcomes[i];
-        const stored = outcome?.kind === 'new';
-        if (taker)
-          takers.give(taker, stored ? leasedOf(s, outcome.seq, taker, now, inlineBytes) : undefined, s.body.length);
-        else if (stored && s.runAt <= now) readied.add(s.queue);
-        if (stored)
-          wake.at(
-            Math.min(
-              taker ? now + taker.wanted.leaseMs : s.runAt > now ? s.runAt : s.deadlineAt,
-              s.startByAt ?? s.deadlineAt,
-            ),
-            now,
-          );
-      }
-      if (readied.size > 0) madeReady(readied);
-    }
-    return outcomes;
-  }
-
-  const takenOf = (items: readonly SubmitItem[]) => (outcomes: readonly SubmitOutcome[]) => ({
-    seqs: outcomes.flatMap((outcome, i) => (items[i]!.taker && outcome.kind === 'new' ? outcome.seq : [])),
-    // Only a loss in the middle refuses items as the database's absence; what is wrong with a row has not been stored.
-    lost: outcomes.flatMap((outcome) => (outcome.kind === 'refused' ? outcome.error : []))[0],
-  });
-
-  const submitOn = (connections: Connections): Batcher<Submission, SubmitOutcome> =>
-    new Batcher({
-      run: (batch) => submit(batch, connections),
-      parallel: 2,
-      maxItems,
-      keyOf: (s) => (s.idempotency ? `${s.queue}/${s.idempotency.key}` : null),
-      bytesOf: (s) => s.body.length,
-      refused: (error) => ({ kind: 'refused', error }),
-    });
-  const stored = submitOn(writes);
-  const early = submitOn(memory);
-
-  const dueAt = (ms: number): void => wake.at(ms, nowMs);
-  const context = (connection: Connection): SettleContext => ({
-    nowMs,
-    connection,
+  const { stored, early, settles, extensions, decisions, appends } = createBatches({
+    writes,
+    control,
+    memory,
+    node,
+    queues,
+    takers,
+    strays,
+    wake,
+    now: () => nowMs,
     madeReady,
     changed,
     ended,
-    dueAt,
-  });
-  const settles = new Batcher<Settlement, SettleOutcome>({
-    run: (batch) => writes.use((connection) => settleBatch(batch, context(connection))),
-    parallel: 2,
-    maxItems,
-    keyOf: (s) => s.seq,
-    bytesOf: (s) => ('result' in s.transition ? (s.transition.result?.body.length ?? 0) : 0),
-    refused: (error) => ({ kind: 'refused', error }),
-  });
-  const extensions = new Batcher<Extension, ExtendOutcome | { kind: 'refused'; error: Error }>({
-    run: (batch) => writes.use((connection) => extendBatch(batch, context(connection))),
-    parallel: 1,
-    maxItems,
-    keyOf: (e) => e.seq,
-    refused: (error) => ({ kind: 'refused', error }),
-  });
-  const decisions = new Batcher<ClockTransition, boolean>({
-    run: (batch) => control.use((connection) => applyClockBatch(batch, context(connection))),
-    parallel: 1,
-    maxItems,
-    keyOf: (c) => c.seq,
-    refused: () => false,
-  });
-  const appends = new Batcher<NewEvent, AppendOutcome>({
-    run: async (batch) => {
-      const outcomes = await writes.use((connection) => appendBatch(batch, { connection, nowMs }));
-      const namespaces = new Set(batch.map((event) => event.namespace));
+    appended(namespaces) {
       for (const namespace of namespaces) signal({ kind: 'events', namespace });
       hints?.logs(namespaces);
-      return outcomes;
     },
-    // One at a time: a second would wait for the first one's counter anyway.
-    parallel: 1,
-    maxItems,
-    bytesOf: (event) => event.body.length,
-    refused: (error) => ({ kind: 'refused', error }),
   });
 
   /** Errors of single statements, as callers know them. */
