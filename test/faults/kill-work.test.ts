@@ -44,14 +44,18 @@ test('3 kills while a backend works: every operation succeeds once, under its id
   held.open();
 
   const executions = new Map<string, number>();
-  await Promise.all(
-    accepted.map(async ({ status, result, id }, index) => {
+  let next = 0;
+  // Some at a time: how many a busy machine can serve at once is not what is asked here.
+  const look = async (): Promise<void> => {
+    for (let index = next++; index < accepted.length; index = next++) {
+      const { status, result, id } = accepted[index]!;
       assert.equal((await ended(status)).status, 'succeeded');
       assert.equal((await get(result)).text, `done job ${index}`);
       const { items } = (await get(`${status}/timeline`)).json<{ items: TimelineEntry[] }>();
       executions.set(id, items.filter(({ type }) => type === 'attempt').length);
-    }),
-  );
+    }
+  };
+  await Promise.all(Array.from({ length: 16 }, look));
   const atBackend = new Map<string, number>();
   for (const { headers } of backend.requests) {
     const id = headers['operation-id']!;

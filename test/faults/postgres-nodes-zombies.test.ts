@@ -12,10 +12,11 @@ import { assertCountsAreRight, onlyTheLivingAreListed, twoProcesses, withPostgre
 const seed = Number(process.env['FAULT_SEED'] ?? Date.now() % 1_000_000);
 
 test(
-  'positive control: where one node forgets lease numbers, zombies win, and the judge finds it',
+  'positive control: where nodes forget lease numbers, zombies win, and the judge finds it',
   withPostgres,
   async (t) => {
-    const { violations } = await zombiesRun(t, { jobs: 40, zombies: 3, callers: 2, seed, wrapEngine: withoutFencing });
+    const control = { jobs: 40, zombies: 2, callers: 4, seed, wrapEngine: withoutFencing, leaseSeconds: 1.5 };
+    const { violations } = await zombiesRun(t, control);
     assert.ok(
       violations.some((one) => one.includes('although the job was somebody else')),
       violations.join('\n'),

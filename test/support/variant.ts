@@ -13,3 +13,6 @@ export interface Variant {
 
 /** Read at each start of a test's server. Set it before the first test of the process begins. */
 export const variant: Variant = { engine: 'sqlite', nodes: 1, hints: true, pollMs: undefined };
+
+/** How far the clocks of the nodes may be apart: each measures the time that they share, at its start and then every second. Nothing to one node. */
+export const clocksApartMs = (): number => (variant.nodes > 1 ? 1000 : 0);
