@@ -11,11 +11,11 @@ import { run } from './support.test.ts';
 const same = (text: string): string => text;
 
 /** The lines that a server with this store begins with. */
-function announced(options: Record<string, string>): string[] {
+function announced(options: Record<string, string>, storeWarnings: readonly string[] = []): string[] {
   const resolved = resolveConfig({ options, env: {}, cwd: '/work' });
   const lines: string[] = [];
   const output = { out: { dim: same, bold: same, cyan: same, yellow: same }, line: (text: string) => lines.push(text) };
-  const server = { url: 'http://127.0.0.1:1', config: resolved.config } as RunningServer;
+  const server = { url: 'http://127.0.0.1:1', config: resolved.config, storeWarnings } as RunningServer;
   announce(server, resolved, { output: output as unknown as Output } as Parameters<typeof announce>[2]);
   return lines;
 }
@@ -30,6 +30,12 @@ test('the first lines name the store, and no password', () => {
   const folder = announced({ data: 'store' });
   assert.ok(folder.includes('  data        /work/store (flag --data)'));
   assert.ok(folder.includes('  durability  stored: on disk before the 202 is sent'));
+});
+
+test('a database whose weak settings were accepted is not announced as a safe one', () => {
+  const lines = announced({ data: 'postgres://app@db/jobs', iAcceptWeakDurability: 'true' }, ['fsync is off']);
+  assert.ok(lines.includes('  durability  weak, as was accepted: what is acknowledged may be lost'));
+  assert.ok(lines.includes('  fsync is off'));
 });
 
 test('a store that refuses is one sentence and exit code 78, whatever the database has put into it', () => {

@@ -40,7 +40,8 @@ export function announce(server: RunningServer, resolved: ResolvedConfig, { outp
   const origin = (name: string): string => out.dim(` (${resolved.origins.get(name)?.text ?? 'default'})`);
   line(`${out.bold(`Waitless ${version}`)} listening on ${out.cyan(server.url)}`);
   row('data', store.kind === 'memory' ? store.title : `${store.title}${origin('data')}`);
-  row('durability', durability[store.kind]);
+  const weak = server.storeWarnings.length > 0;
+  row('durability', weak ? 'weak, as was accepted: what is acknowledged may be lost' : durability[store.kind]);
   const names = [...config.services.values()].map(
     (service) => `${service.name} → ${service.target.kind === 'pull' ? 'pull workers' : service.target.url}`,
   );
@@ -53,7 +54,7 @@ export function announce(server: RunningServer, resolved: ResolvedConfig, { outp
         `  Open: there is no API key, so everyone on this machine may call it. --api-key-file FILE asks for keys.`,
       ),
     );
-  for (const warning of resolved.warnings) line(out.yellow(`  ${warning}`));
+  for (const warning of [...server.storeWarnings, ...resolved.warnings]) line(out.yellow(`  ${warning}`));
 }
 
 /** Resolves with the exit code once the server has stopped. A second signal ends the process at once. */

@@ -51,6 +51,8 @@ export interface Extras {
 export interface RunningServer {
   readonly url: string;
   readonly config: Config;
+  /** What an operator should know of the store, in sentences. */
+  readonly storeWarnings: readonly string[];
   /** Finishes what is in hand, gives back what is leased to this process, closes the store. Safe to call twice. */
   stop(): Promise<void>;
   /** Resolves with the reason when the server can no longer keep its promises and has stopped by itself. */
@@ -230,7 +232,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       });
     });
 
-    return { url: listener.url, config, stop, failed };
+    return { url: listener.url, config, storeWarnings: warnings, stop, failed };
 
     function metricsReader(): () => Promise<{ type: string; text: string }> {
       let registry: ReturnType<typeof import('./lib/metrics-text.ts').metricsRegistry> | undefined;
