@@ -12,7 +12,7 @@ const same = (text: string): string => text;
 
 /** The lines that a server with this store begins with. */
 function announced(options: Record<string, string>, storeWarnings: readonly string[] = []): string[] {
-  const resolved = resolveConfig({ options, env: {}, cwd: '/work' });
+  const resolved = resolveConfig({ options, env: {}, cwd: '/srv' });
   const lines: string[] = [];
   const output = { out: { dim: same, bold: same, cyan: same, yellow: same }, line: (text: string) => lines.push(text) };
   const server = { url: 'http://127.0.0.1:1', config: resolved.config, storeWarnings } as RunningServer;
@@ -28,7 +28,7 @@ test('the first lines name the store, and no password', () => {
   assert.match(postgres.at(-1)!, /^ {2}Every process list .* shows the password in --data/);
   assert.ok(announced({ data: ':memory:' }).includes('  data        in memory'));
   const folder = announced({ data: 'store' });
-  assert.ok(folder.includes('  data        /work/store (flag --data)'));
+  assert.ok(folder.includes('  data        /srv/store (flag --data)'));
   assert.ok(folder.includes('  durability  stored: on disk before the 202 is sent'));
 });
 
