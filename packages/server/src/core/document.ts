@@ -87,7 +87,7 @@ export function progressJson(progress: OperationRecord['progress']): string {
 
 /**
  * Everything that happened, in its order: the rows stand in theirs, and an attempt comes before its progress. Times do not decide, since
- * nodes of one store may be some milliseconds apart. Every lease that did not end the operation has a row; the columns tell of the one
+ * nodes of one store may be some milliseconds apart; an attempt that began on one that is behind is told to begin when what was before it ended. Every lease that did not end the operation has a row; the columns tell of the one
  * that did or still runs.
  */
 export function timelineJson(
@@ -97,7 +97,9 @@ export function timelineJson(
 ): string {
   const entries: string[] = [];
   const add = (entry: TimelineEntry): void => void entries.push(JSON.stringify(entry));
-  add({ type: 'accepted', at: isoTime(record.createdAt)! });
+  /** Latest time told so far. */
+  let toldAt = record.createdAt;
+  add({ type: 'accepted', at: isoTime(toldAt)! });
   /** Of the attempt whose entry comes next. */
   let progressed: string[] = [];
   for (const row of rows) {
@@ -107,7 +109,8 @@ export function timelineJson(
         `{"type":"progress","at":"${isoTime(at)}","attempt":${attempt},"progress":${progressJson(progress)}}`,
       );
     } else {
-      add(attemptEntry(row));
+      add(attemptEntry(row, toldAt));
+      toldAt = Math.max(toldAt, row.at);
       entries.push(...progressed);
       progressed = [];
     }
@@ -117,7 +120,7 @@ export function timelineJson(
   if (record.attemptAt !== null && leasesEnded < record.leaseNo) {
     add({
       type: 'attempt',
-      at: isoTime(record.attemptAt)!,
+      at: isoTime(Math.max(record.attemptAt, toldAt))!,
       attempt: record.attempt,
       endedAt: isoTime(record.finishedAt),
       worker: record.worker,
@@ -133,9 +136,9 @@ export function timelineJson(
   return `{"items":[${entries.join(',')}],"next":null}`;
 }
 
-const attemptEntry = (row: TimelineRow): TimelineEntry => ({
+const attemptEntry = (row: TimelineRow, toldAt: number): TimelineEntry => ({
   type: 'attempt',
-  at: isoTime(row.startedAt ?? row.at)!,
+  at: isoTime(Math.max(row.startedAt ?? row.at, toldAt))!,
   attempt: row.attempt,
   endedAt: isoTime(row.at),
   worker: row.worker,

@@ -116,6 +116,33 @@ export const sharedLeaseCases: Case[] = [
     },
   },
   {
+    name: 'the steps of one operation tell their times in order, also when a node that is behind takes one of them',
+    sharedOnly: true,
+    async run(f) {
+      const b = await f.another();
+      const behind = f.clock.now();
+      f.clock.advance(120);
+      const seq = await f.submit();
+      const wanted = { service: 'work', namespace: null, kind: 'pull', worker: 'w', max: 1, maxBytes: 1e8 } as const;
+      const times = async (): Promise<readonly [number, number | null, number | null]> => {
+        const [record] = await f.engine.recordsOf([seq]);
+        return [record!.updatedAt, record!.startedAt, record!.finishedAt];
+      };
+      const [accepted] = await times();
+      const [first] = await b.engine.lease({ ...wanted, leaseMs: 30_000, wait: false }, behind);
+      assert.equal(first?.seq, seq);
+      assert.deepEqual(await times(), [accepted, accepted, null]);
+      f.clock.advance(50);
+      const reported = await f.engine.extend({ ...first, leaseMs: null, progress: { stage: 'bake' } }, f.clock.now());
+      assert.equal(reported.kind, 'extended');
+      const [progressAt] = await times();
+      const transition = done('x');
+      const [outcome] = await b.engine.settle([{ ...first, transition, backendStatus: 200 }], behind);
+      assert.ok(outcome?.kind === 'recorded' && outcome.finishedAt === progressAt, 'it ends when it last moved');
+      assert.deepEqual(await times(), [progressAt, accepted, progressAt]);
+    },
+  },
+  {
     name: 'of answers for one lease that reach several nodes at once one is recorded',
     sharedOnly: true,
     async run(f) {

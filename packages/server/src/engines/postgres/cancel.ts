@@ -1,6 +1,7 @@
 // Ending an operation by its client's wish.
 import { stage } from '../rows.ts';
 import type { Connection, Statement } from './connections.ts';
+import { notBefore } from './time-line.ts';
 
 const cancelOpen: Statement = {
   name: 'cancel',
@@ -8,7 +9,7 @@ const cancelOpen: Statement = {
 WITH held AS MATERIALIZED (
   SELECT o.seq, o.stage, o.lease_no FROM operation o WHERE o.seq = $3::int8 AND o.stage < 3 FOR NO KEY UPDATE
 ), ended AS (
-  UPDATE operation o SET stage = ${stage.cancelled}, version = version + 1, updated_at = $1::int8, finished_at = $1::int8,
+  UPDATE operation o SET stage = ${stage.cancelled}, version = version + 1, updated_at = ${notBefore('$1::int8')}, finished_at = ${notBefore('$1::int8')},
     wake_at = greatest($1::int8 + retention_ms, keep_until), lease_until = NULL, lease_kind = NULL, node = NULL, run_at = NULL,
     error_code = 'cancelled', error_message = 'cancelled by the client'
   FROM held WHERE o.seq = held.seq RETURNING o.queue, held.stage AS from_stage, held.lease_no

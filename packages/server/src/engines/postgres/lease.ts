@@ -4,7 +4,7 @@ import { leaseKinds } from '../rows.ts';
 import { int4Array } from './arrays.ts';
 import type { Connection, Row, Statement } from './connections.ts';
 import { inlineBytes } from './read.ts';
-import { leaseNow } from './time-line.ts';
+import { leaseNow, notBefore } from './time-line.ts';
 import type { Filled } from './takers.ts';
 
 /**
@@ -28,7 +28,7 @@ WITH picked AS MATERIALIZED (
   UPDATE operation o SET stage = 2, version = version + 1, attempt = attempt + 1, lease_no = lease_no + 1, lease_kind = $5::int2,
     node = $9::int4,
     lease_until = ${leaseNow('$2::int8')} + $6::int8, wake_at = least(greatest($2::int8, time_line.last_ms) + $6::int8, deadline_at),
-    started_at = coalesce(started_at, $2::int8), attempt_at = $2::int8, updated_at = $2::int8, run_at = NULL, worker = $10::text
+    started_at = coalesce(started_at, ${notBefore('$2::int8')}), attempt_at = $2::int8, updated_at = ${notBefore('$2::int8')}, run_at = NULL, worker = $10::text
   FROM fit, time_line WHERE o.seq = fit.seq
   RETURNING o.seq, o.queue, o.lease_no, o.attempt, o.created_at, o.deadline_at, o.request_bytes, fit.place
 ), counted AS (

@@ -2,6 +2,7 @@
 import type { Connections, Statement } from './connections.ts';
 import type { Queues } from './queues.ts';
 import { leaseKinds, stage } from '../rows.ts';
+import { notBefore } from './time-line.ts';
 
 /** A node's connections have slots of their own, in which their counters stand. */
 export const slotsPerNode = 32;
@@ -26,11 +27,11 @@ WITH held AS MATERIALIZED (
   ${which}
 ), readied AS (
   UPDATE operation o SET stage = ${stage.ready}, version = version + 1, attempt = attempt - 1, lease_kind = NULL, lease_until = NULL, node = NULL,
-    wake_at = deadline_at, updated_at = $1::int8
-  FROM held WHERE o.seq = held.seq RETURNING o.seq, o.queue, o.version, o.attempt, o.attempt_at, o.worker
+    wake_at = deadline_at, updated_at = ${notBefore('$1::int8')}
+  FROM held WHERE o.seq = held.seq RETURNING o.seq, o.queue, o.version, o.attempt, o.updated_at, o.attempt_at, o.worker
 ), noted AS (
   INSERT INTO happening (seq, n, kind, at, attempt, started_at, worker, outcome, detail)
-  SELECT seq, version, 0, $1::int8, attempt + 1, attempt_at, worker, 'interrupted', '${why}' FROM readied
+  SELECT seq, version, 0, updated_at, attempt + 1, attempt_at, worker, 'interrupted', '${why}' FROM readied
 ), counted AS (
   INSERT INTO counter AS c (queue, slot, queued, running) SELECT queue, $2::int4, count(*), -count(*) FROM readied GROUP BY queue
   ON CONFLICT (queue, slot) DO UPDATE SET queued = c.queued + excluded.queued, running = c.running + excluded.running

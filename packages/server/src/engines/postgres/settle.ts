@@ -12,7 +12,7 @@ import { leaseKinds, stage, statusOfStage } from '../rows.ts';
 import { byteaArray, int4Array, int8Array, textArray } from './arrays.ts';
 import { type Connection, extraMs, type Statement, statementTimeoutMs } from './connections.ts';
 import { toCallerError } from './errors.ts';
-import { leaseNow } from './time-line.ts';
+import { leaseNow, notBefore } from './time-line.ts';
 
 /** Who may move an operation: the holder of its lease, or the clock, which has seen a certain version of it. */
 type Guard = 'lease' | 'clock';
@@ -45,16 +45,16 @@ WITH input AS MATERIALIZED (
     WHERE o.seq = i.seq AND ${guards[guard]} FOR NO KEY UPDATE
   ) h
 ), moved AS (
-  UPDATE operation o SET stage = h.to_stage, version = o.version + 1, updated_at = $1::int8, attempt = o.attempt - h.give_back,
+  UPDATE operation o SET stage = h.to_stage, version = o.version + 1, updated_at = ${notBefore('$1::int8')}, attempt = o.attempt - h.give_back,
     lease_kind = CASE h.to_stage WHEN ${laterStage} THEN ${leaseKinds.later} END, node = NULL,
     lease_until = CASE h.to_stage WHEN ${laterStage} THEN h.until - $1::int8 + h.lease_now END,
     wake_at = CASE WHEN h.to_stage > 2 THEN greatest($1::int8 + o.retention_ms, o.keep_until) ELSE least(h.until, o.deadline_at) END,
     run_at = CASE h.to_stage WHEN 1 THEN h.until END,
     rank = coalesce(h.new_rank, o.rank),
-    finished_at = CASE WHEN h.to_stage > 2 THEN $1::int8 END,
+    finished_at = CASE WHEN h.to_stage > 2 THEN ${notBefore('$1::int8')} END,
     error_code = CASE WHEN h.to_stage > 2 THEN h.code END, error_message = CASE WHEN h.to_stage > 2 THEN h.message END
   FROM held h WHERE o.seq = h.seq
-  RETURNING o.seq, o.queue, o.version, o.wake_at, o.created_at, o.attempt, o.attempt_at, o.worker, o.lease_no, o.run_at, h.from_stage,
+  RETURNING o.seq, o.queue, o.version, o.wake_at, o.created_at, o.attempt, o.updated_at, o.attempt_at, o.worker, o.lease_no, o.run_at, h.from_stage,
     h.to_stage, h.give_back, h.ord, h.code, h.message, h.backend_status, h.status, h.headers, h.hash, h.body
 ), results AS (
   INSERT INTO result AS r (seq, status, lease_no, headers, hash, body)
@@ -62,7 +62,7 @@ WITH input AS MATERIALIZED (
   ON CONFLICT (seq) DO UPDATE SET status = excluded.status, lease_no = excluded.lease_no, headers = excluded.headers, hash = excluded.hash, body = excluded.body
 ), noted AS (
   INSERT INTO happening (seq, n, kind, at, attempt, started_at, worker, outcome, backend_status, detail, next_at)
-  SELECT seq, version, 0, $1::int8, attempt + give_back, attempt_at, worker, code, backend_status, message, run_at FROM moved WHERE to_stage < 2
+  SELECT seq, version, 0, updated_at, attempt + give_back, attempt_at, worker, code, backend_status, message, run_at FROM moved WHERE to_stage < 2
 ), counted AS (
   INSERT INTO counter AS c (queue, slot, queued, running, succeeded, failed)
   SELECT queue, $2::int4, count(*) FILTER (WHERE to_stage < 2) - count(*) FILTER (WHERE from_stage < 2),
@@ -71,7 +71,7 @@ WITH input AS MATERIALIZED (
   ON CONFLICT (queue, slot) DO UPDATE SET queued = c.queued + excluded.queued, running = c.running + excluded.running,
     succeeded = c.succeeded + excluded.succeeded, failed = c.failed + excluded.failed
 )
-SELECT ord, version, created_at, wake_at, queue FROM moved`;
+SELECT ord, version, created_at, wake_at, queue, updated_at FROM moved`;
 
 const moves = {
   lease: { name: 'settle', text: moveText('lease') },
@@ -100,14 +100,14 @@ WITH input AS MATERIALIZED (
 ), extended AS (
   UPDATE operation o SET lease_until = greatest(o.lease_until, h.lease_now + h.lease_ms),
     version = o.version + CASE WHEN h.report IS NULL THEN 0 ELSE 1 END,
-    updated_at = CASE WHEN h.report IS NULL THEN o.updated_at ELSE $1::int8 END,
+    updated_at = CASE WHEN h.report IS NULL THEN o.updated_at ELSE ${notBefore('$1::int8')} END,
     progress_seq = CASE WHEN h.report IS NULL THEN o.progress_seq ELSE coalesce(o.progress_seq, 0) + 1 END,
     progress = coalesce(h.report, o.progress)
   FROM held h WHERE o.seq = h.seq
-  RETURNING o.seq, h.ord, o.lease_until - h.lease_now + $1::int8 AS until, o.version, coalesce(o.progress_seq, 0) AS progress_seq, o.attempt, h.report
+  RETURNING o.seq, h.ord, o.lease_until - h.lease_now + $1::int8 AS until, o.version, coalesce(o.progress_seq, 0) AS progress_seq, o.attempt, o.updated_at, h.report
 ), noted AS (
   INSERT INTO happening (seq, n, kind, at, attempt, progress)
-  SELECT seq, version, 1, $1::int8, attempt, '{"sequence":' || progress_seq || CASE report WHEN '{}' THEN '}' ELSE ',' || substr(report, 2) END
+  SELECT seq, version, 1, updated_at, attempt, '{"sequence":' || progress_seq || CASE report WHEN '{}' THEN '}' ELSE ',' || substr(report, 2) END
   FROM extended WHERE report IS NOT NULL
 )
 SELECT ord, until, version, CASE WHEN report IS NULL THEN 0 ELSE progress_seq END FROM extended`,
@@ -169,6 +169,7 @@ interface Moved {
   version: number;
   createdAt: number;
   wakeAt: number;
+  at: number;
 }
 
 /** Carries out those moves that the guard lets through; by their place in the batch. */
@@ -201,9 +202,16 @@ async function moveAll(
   const ready = new Set<number>();
   const done: number[] = [];
   const open: number[] = [];
-  for (const [ord, version, createdAt, wakeAt, queue] of rows as [number, number, number, number, number][]) {
+  for (const [ord, version, createdAt, wakeAt, queue, at] of rows as number[][] as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ][]) {
     const move = moves_[ord - 1]!;
-    moved.set(ord - 1, { version, createdAt, wakeAt });
+    moved.set(ord - 1, { version, createdAt, wakeAt, at });
     (move.toStage >= stage.succeeded ? done : open).push(move.seq);
     if (move.toStage === stage.ready) ready.add(queue);
     if (move.toStage < stage.succeeded) dueAt(wakeAt);
@@ -260,15 +268,15 @@ export async function settleBatch(batch: readonly Settlement[], context: SettleC
     return toCallerError(error, { sent: true });
   });
   return batch.map((s, i): SettleOutcome => {
-    const at = moved.get(i);
-    if (!at) return standing instanceof Map ? whyNot(s, standing.get(s.seq)) : { kind: 'refused', error: standing };
+    const row = moved.get(i);
+    if (!row) return standing instanceof Map ? whyNot(s, standing.get(s.seq)) : { kind: 'refused', error: standing };
     const done = s.transition.to === 'succeeded' || s.transition.to === 'failed';
-    const { version, createdAt, wakeAt } = at;
+    const { version, createdAt, wakeAt, at } = row;
     return {
       kind: 'recorded',
       version,
       createdAt,
-      finishedAt: done ? context.nowMs : null,
+      finishedAt: done ? at : null,
       expiresAt: done ? wakeAt : null,
     };
   });

@@ -19,6 +19,12 @@ export const leaseNow = (now: string): string =>
   `(CASE WHEN ${now} - time_line.last_ms > ${slackMs} THEN time_line.last_ms + ${beatMs} ELSE greatest(${now}, time_line.last_ms) END - time_line.paused_ms)`;
 
 /**
+ * SQL for when a step of operation `o` happens. Nodes are some milliseconds apart, a starved one tens of them for a moment; the steps of one operation, taken on
+ * several nodes, must still tell their times in order.
+ */
+export const notBefore = (now: string): string => `greatest(${now}, o.updated_at)`;
+
+/**
  * One sign of life: moves the line on, notes that this node lives, and takes those from the list that have been silent for too long.
  * Answers: milliseconds since the last sign of any node by the database's clock, when that was, whether this node was still listed, how many are
  * listed, who was taken out. A node that is behind has lived now as well: its sign counts at the time of the line, or the next one takes it out.
