@@ -57,18 +57,27 @@ const serviceWords = /** @type {Record<string, string>} */ ({
   concurrency: 'Attempts at the backend at the same time. Not for pull services, whose workers set the pace.',
   maxBody: 'Larger request bodies get 413, and a larger answer of the backend is a failed operation. At most 512mb.',
   retention: 'How long an ended operation and its result are kept.',
+  key: 'Where the business key of a request stands, by which its result is stored and found: `{ body: "/customerId" }` (a JSON Pointer), `{ query: "customer" }`, `{ header: "X-Customer" }` or `{ path: 1 }` (a segment after the name of the service); or a list of these, whose values together are the key. A single place may have `methods` beside it, of `GET`, `HEAD` and `POST`, for which results are shared; all three otherwise. *None: who shares results has to know what makes two requests the same.*',
+  validFor:
+    "How long a stored result answers new requests with its key, unless the backend's own `Cache-Control` says otherwise. *None: nobody but you knows how old an answer may be.*",
+  staleWhileRevalidate:
+    'How long after that it still does, while a new one is computed behind it. *None: an answer that is too old is not given out without being asked for.*',
+  poll: 'Whether a backend that answers 202 with the URL of a status is asked there until it is done. *Off: a 202 usually means that the backend will reply.*',
+  rate: 'The most requests a namespace may send in a second, a minute or an hour, such as `100/s`, `600/m` or `1000/h`; more get 429 with the time to wait.',
+  maxQueued: 'The most operations of a namespace that may wait in the queue; more get 429 `queue-full`.',
   priority: '0 to 9, for requests that name none. Each step is a head start of 5 s in the queue, so nothing starves.',
 });
 
 function serviceFields() {
-  const { services } = parse(
-    describeConfig(
-      resolveConfig({ env: {}, cwd: '/', document: { services: { score: { target: { url: 'http://backend' } } } } }),
-    ),
+  const text = describeConfig(
+    resolveConfig({ env: {}, cwd: '/', document: { services: { score: { target: { url: 'http://backend' } } } } }),
   );
+  const { services } = parse(text);
   const { target: _, retry, ...flat } = services.score;
   const defaults = new Map(Object.entries(flat));
   for (const [name, value] of Object.entries(retry)) defaults.set(`retry.${name}`, value);
+  // What is not set stands there as a comment, in the depth of a service's fields.
+  for (const [, name = ''] of text.matchAll(/^ {4}# (\w+): +# not set$/gm)) defaults.set(name, undefined);
   const unexplained = [...defaults.keys()].filter((name) => !(name in serviceWords));
   if (unexplained.length > 0) throw new Error(`serviceWords says nothing about ${unexplained.join(', ')}`);
   const rows = Object.entries(serviceWords).map(([name, words]) => {
@@ -76,7 +85,11 @@ function serviceFields() {
     const value = defaults.get(name);
     return [
       code(name),
-      name === 'target' ? 'required' : code(Array.isArray(value) ? JSON.stringify(value) : String(value)),
+      name === 'target'
+        ? 'required'
+        : value === undefined
+          ? 'not set'
+          : code(Array.isArray(value) ? JSON.stringify(value) : String(value)),
       words,
     ];
   });

@@ -2,17 +2,22 @@
 import type { Row } from '../support/bench.ts';
 import { acceptRow } from './accept.ts';
 import { ackRow } from './ack.ts';
+import { batchRow } from './batch.ts';
 import { e2eRow } from './e2e.ts';
+import { firstAcceptRow } from './first-202.ts';
 import { keptRow } from './kept.ts';
 import { logRow } from './log.ts';
 import { memoryRow } from './memory.ts';
 import { peersRow } from './peers.ts';
 import { postgresRow } from './postgres.ts';
 import { slowDiskRow } from './slow-disk.ts';
+import { storedRow } from './stored.ts';
 import { sweepRow } from './sweep.ts';
 
 export const rows: readonly Row[] = [
   acceptRow,
+  batchRow,
+  storedRow,
   e2eRow,
   ackRow,
   sweepRow,
@@ -22,4 +27,5 @@ export const rows: readonly Row[] = [
   peersRow,
   keptRow,
   logRow,
+  firstAcceptRow,
 ];

@@ -39,6 +39,8 @@ function submission(queue: number, now: number): Submission {
     startByAt: null,
     retentionMs: longMs,
     idempotency: null,
+    key: null,
+    sharing: null,
   };
 }
 

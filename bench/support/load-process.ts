@@ -118,7 +118,16 @@ class LoadRun {
     this.#left--;
     this.#open++;
     caller.sentAt = now;
-    caller.connection.send(this.#request);
+    caller.connection.send(this.#varied());
+  }
+
+  #varied(): Buffer {
+    const { vary } = this.#job;
+    if (!vary) return this.#request;
+    // A copy: what was sent before may still be on its way out.
+    const request = Buffer.from(this.#request);
+    request.write(String(Math.floor(Math.random() * vary.below)).padStart(vary.digits, '0'), vary.at, 'latin1');
+    return request;
   }
 
   #answered(caller: Caller, { status, body }: HttpAnswer): void {

@@ -1,4 +1,4 @@
-// A walk through three ways to call one slow API: waiting, polling, and with a backend that calls back. `node examples/credit-score/run.mjs`
+// A walk through the ways to call one slow API: waiting, polling, with a backend that calls back, and from the store. `node examples/credit-score/run.mjs`
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,10 +9,10 @@ import { start } from './processes.mjs';
 import { exchange } from './wire.mjs';
 
 const keep = process.argv.includes('--keep');
-const unknown = process.argv.slice(2).filter((word) => word !== '--keep');
-if (unknown.length > 0) {
+const unknownOptions = process.argv.slice(2).filter((word) => word !== '--keep');
+if (unknownOptions.length > 0) {
   console.error(
-    `There is no option ${unknown[0]}; there is --keep, which leaves everything running to be tried by hand.`,
+    `There is no option ${unknownOptions[0]}; there is --keep, which leaves everything running to be tried by hand.`,
   );
   process.exit(2);
 }
@@ -20,7 +20,7 @@ if (unknown.length > 0) {
 const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
 const say = (/** @type {string[]} */ ...lines) => console.log(['', ...lines].join('\n'));
 const json = { 'Content-Type': 'application/json' };
-const body = '{"customerId":"42"}';
+const bodyOf = (/** @type {string} */ customerId) => JSON.stringify({ customerId });
 
 // Installs and builds what is missing, and knows a Node that is new enough for the server.
 const node = ready();
@@ -64,7 +64,7 @@ async function synchronously(url) {
   const answer = await ask(`${url}/v1/call/score`, {
     method: 'POST',
     headers: { ...json, Prefer: 'wait=30' },
-    body,
+    body: bodyOf('42'),
   });
   return { id: answer.header('operation-id'), score: answer.body.score };
 }
@@ -72,7 +72,7 @@ async function synchronously(url) {
 /** (b) A receipt at once, then a look whenever Retry-After says. @param {string} url */
 async function byPolling(url) {
   say('(b) Asynchronously: the 202 comes at once, with the id and where to look. The request is on disk by then.', '');
-  const receipt = await ask(`${url}/v1/call/score`, { method: 'POST', headers: json, body });
+  const receipt = await ask(`${url}/v1/call/score`, { method: 'POST', headers: json, body: bodyOf('43') });
   const id = receipt.header('operation-id');
   const resultUrl = receipt.header('location') ?? '';
 
@@ -102,7 +102,12 @@ async function calledBack(url) {
     '    POSTs the score to Operation-Reply-Url. No connection stays open in between. For the client nothing changes:',
     '',
   );
-  const receipt = await ask(`${url}/v1/call/score-later`, { method: 'POST', headers: json, body, show: 'first lines' });
+  const receipt = await ask(`${url}/v1/call/score-later`, {
+    method: 'POST',
+    headers: json,
+    body: bodyOf('44'),
+    show: 'first lines',
+  });
   const id = receipt.header('operation-id');
   const statusUrl = receipt.header('operation-location') ?? '';
 
@@ -129,8 +134,61 @@ async function calledBack(url) {
   return { id, score: result.body.score, stages };
 }
 
+/** (d) Everyone after the first. @param {string} url @param {{ id?: string, score: number }} first */
+async function fromTheStore(url, first) {
+  say(
+    '(d) From the store: whoever asks for customer 42 now gets the score of (a), until its 24 hours have passed. The answer says',
+    '    how old it is. The backend hears nothing of it:',
+    '',
+  );
+  const again = await ask(`${url}/v1/call/score`, { method: 'POST', headers: json, body: bodyOf('42') });
+  say("    Or by the customer's number alone, which starts nothing where there is nothing:", '');
+  const byKey = await ask(`${url}/v1/services/score/results/42`, { show: 'first lines' });
+  console.log(`  < ${JSON.stringify(byKey.body)}`);
+  const unknown = await ask(`${url}/v1/services/score/results/99`, { show: 'first lines' });
+  return {
+    ids: [again, byKey].map((answer) => answer.header('operation-id')),
+    same: [again, byKey].every((answer) => JSON.stringify(answer.body.score) === JSON.stringify(first.score)),
+    marked: /^waitless; hit/.test(again.header('cache-status') ?? '') && again.header('age') !== undefined,
+    unknown: unknown.status,
+  };
+}
+
+/** (e) Many at once. @param {string} url */
+async function allAtOnce(url) {
+  const callers = 20;
+  say(`(e) All at once: ${callers} callers want the score of customer 45 in the same moment. It is computed once:`, '');
+  const answers = await Promise.all(
+    Array.from({ length: callers }, () =>
+      ask(`${url}/v1/call/score`, {
+        method: 'POST',
+        headers: { ...json, Prefer: 'wait=30' },
+        body: bodyOf('45'),
+        show: 'nothing',
+      }),
+    ),
+  );
+  const collapsed = answers.filter(
+    (answer) => answer.header('cache-status') === 'waitless; fwd=miss; collapsed',
+  ).length;
+  console.log(`  1 computed, ${collapsed} joined it, and all have the score ${answers[0].body.score}`);
+  return { callers, collapsed, ids: new Set(answers.map((answer) => answer.header('operation-id'))) };
+}
+
+/** (f) Forget and compute anew. @param {string} url */
+async function forgotten(url) {
+  say('(f) Forgotten: the customer has paid a debt, so the stored score is not wanted any more.', '');
+  const gone = await ask(`${url}/v1/services/score/results/42`, { method: 'DELETE', show: 'first lines' });
+  const missing = await ask(`${url}/v1/services/score/results/42`, { show: 'first lines' });
+  return { gone: gone.status, missing: missing.status };
+}
+
 /** What all of this shows, checked: throws where it is not so. */
-function check(/** @type {Record<string, { id?: string, score: number, stages?: string[] }>} */ ways, backend) {
+function check(
+  /** @type {Record<string, { id?: string, score: number, stages?: string[] }>} */ ways,
+  { stored, crowd, forgot },
+  backend,
+) {
   say('What to take home:', '');
   const seen = backend.lines.flatMap((line) => /operation (\S+)$/.exec(line)?.[1] ?? []);
   const problems = [];
@@ -138,12 +196,21 @@ function check(/** @type {Record<string, { id?: string, score: number, stages?: 
     console.log(`  ${way.padEnd(12)} score ${score}   the client got operation ${id}`);
     if (id === undefined || !seen.includes(id)) problems.push(`the backend never saw operation ${id}`);
   }
-  if (new Set(Object.values(ways).map(({ score }) => score)).size !== 1) problems.push('the scores differ');
+  const computed = (/** @type {string} */ customer) =>
+    backend.lines.filter((/** @type {string} */ line) => line.includes(`customer ${customer},`)).length;
+  if (stored.ids.some((/** @type {string} */ id) => id !== ways.waiting?.id) || !stored.same || !stored.marked)
+    problems.push('the stored score is not the first one');
+  if (stored.unknown !== 404) problems.push('an unknown customer was found');
+  if (computed('42') !== 1) problems.push(`customer 42 was computed ${computed('42')} times`);
+  if (crowd.ids.size !== 1 || crowd.collapsed !== crowd.callers - 1 || computed('45') !== 1)
+    problems.push('those who asked at once did not share one computation');
+  if (forgot.gone !== 204 || forgot.missing !== 404) problems.push('the score was not forgotten');
   const stages = ways.callback?.stages ?? [];
   if (stages.length === 0) problems.push('no progress was seen');
   if (problems.length > 0) throw new Error(problems.join('; '));
   say(
-    '  The score is the same each time, and the backend saw the very ids that the client got.',
+    '  The backend saw the very ids that the client got. Customer 42 was asked for three times and computed once,',
+    `  customer 45 ${crowd.callers} times at once and computed once.`,
     `  Progress the client saw: ${stages.join(', ')}.`,
   );
 }
@@ -158,19 +225,23 @@ async function walk() {
   console.log(`  Waitless listens on ${url}`);
 
   const ways = { waiting: await synchronously(url), polling: await byPolling(url), callback: await calledBack(url) };
-  check(ways, backend);
+  const stored = await fromTheStore(url, ways.waiting);
+  const crowd = await allAtOnce(url);
+  const forgot = await forgotten(url);
+  check(ways, { stored, crowd, forgot }, backend);
   if (keep) await tryByHand(url);
 }
 
 /** @param {string} url */
 async function tryByHand(url) {
   const curl = (/** @type {string} */ words) => `  curl ${words}`;
-  const call = `-H 'Content-Type: application/json' -d '${body}'`;
+  const call = `-H 'Content-Type: application/json' -d '${bodyOf('46')}'`;
   say(
     'Everything keeps running. To try by hand, in another terminal:',
     '',
     curl(`-i -H 'Prefer: wait=30' ${call} ${url}/v1/call/score`),
     curl(`-i ${call} ${url}/v1/call/score-later`),
+    curl(`-i ${url}/v1/services/score/results/46`),
     curl(`'${url}/v1/operations?limit=5'`),
     '',
     'Ctrl-C stops it all.',

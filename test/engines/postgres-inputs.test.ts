@@ -156,7 +156,14 @@ test('what others say on our channel is no hint and does no harm', { skip }, asy
 test('hints come back as they were said, however many and whatever the names', () => {
   const logs = ['plain', 'with space', 'with/slash', '%', 'ä\u{1f600}', 'q1', ''];
   const seqs = Array.from({ length: 3000 }, (_, i) => 36 ** 9 + i);
-  const said = { changed: seqs, ended: [1, Number.MAX_SAFE_INTEGER], queues: [1, 2 ** 31 - 1], logs, hello: true };
+  const said = {
+    changed: seqs,
+    ended: [1, Number.MAX_SAFE_INTEGER],
+    queues: [1, 2 ** 31 - 1],
+    logs,
+    documents: true,
+    hello: true,
+  };
   const payloads = encodeHints('7', said);
   assert.ok(payloads.every((payload) => payload.length < 8000));
   const heard = payloads.map((payload) => decodeHints(payload));
@@ -165,5 +172,11 @@ test('hints come back as they were said, however many and whatever the names', (
     assert.deepEqual(
       heard.flatMap<number | string>((one) => one!.hint[kind]),
       said[kind],
+    );
+  for (const kind of ['documents', 'hello'] as const)
+    assert.deepEqual(
+      heard.map((one) => one!.hint[kind]),
+      heard.map((_, i) => i === 0),
+      `${kind} is said once`,
     );
 });

@@ -6,22 +6,52 @@ import { test, type TestContext } from 'node:test';
 import { Client } from 'pg';
 import { readAddress } from '../../packages/server/src/engines/postgres/address.ts';
 import { cleanUp } from '../support/cleanup.ts';
-import { again, lease, postgresStore, settle, skip, submission, submit, type TestStore } from './postgres-store.ts';
+import type { DueOperation, Sharing, Transition } from '../../packages/server/src/engine/engine.ts';
+import {
+  again,
+  kept,
+  kindsOf,
+  lease,
+  postgresStore,
+  settle,
+  skip,
+  submission,
+  submit,
+  succeeded,
+  type TestNode,
+  type TestStore,
+} from './postgres-store.ts';
 
 /** Tables that grow with the operations, and with the log. */
-const large = new Set(['operation', 'request', 'result', 'happening', 'idempotency', 'label', 'event']);
+const large = new Set([
+  'operation',
+  'request',
+  'result',
+  'happening',
+  'idempotency',
+  'label',
+  'event',
+  'keyed',
+  'poll',
+]);
 
 /** Indexes that a statement may use besides the keys of the tables. */
 const others: Record<string, readonly string[]> = {
   lease: ['operation_ready'],
   'ready-queues': ['operation_ready'],
   due: ['operation_carried', 'operation_held', 'operation_waiting'],
-  'next-timer': ['operation_carried', 'operation_held', 'operation_waiting'],
+  'next-timer': ['operation_carried', 'operation_held', 'operation_waiting', 'poll_at'],
   'void-push-leases': ['operation_carried'],
-  'remove-expired': ['operation_ended', 'label_seq'],
-  'remove-one': ['label_seq'],
+  'remove-expired': ['operation_ended', 'label_seq', 'idempotency_told'],
+  'remove-one': ['label_seq', 'idempotency_told'],
   'list-correlation': ['request_correlation'],
   'list-trouble': ['operation_trouble'],
+  'list-key': ['request_key'],
+  ahead: ['operation_ready'],
+  shares: ['keyed_queue_share_key'],
+  'look-up': ['keyed_identity'],
+  forget: ['keyed_identity'],
+  'due-polls': ['poll_at'],
 };
 /** They read an index from its beginning: up to a limit, or all that the nodes carry. */
 const fromTheStart = new Set(['next-timer', 'void-push-leases']);
@@ -95,13 +125,18 @@ async function statementsOf(t: TestContext, store: TestStore): Promise<Map<strin
   await engine.cancel({ ...open!, namespace: 'default' }, clock.now());
   await engine.append([{ namespace: 'n', topic: 't', head: '{}', body: Buffer.alloc(1) }], clock.now());
   await engine.read({ namespace: 'n', after: 0, limit: 5, maxBytes: 100 });
-  clock.advance(5000);
-  const { due } = await engine.sweep(clock.now(), { removeExpired: true });
+  const due: DueOperation[] = [];
+  // In steps: after a longer time the node would find that nobody lived, and no lease would have ended.
+  for (let i = 0; i < 3; i++) {
+    clock.advance(2000);
+    due.push(...(await engine.sweep(clock.now(), { removeExpired: true })).due);
+  }
   const transition = { to: 'failed' as const, error: { code: 'x', message: 'y' }, result: null };
   await engine.applyClock(
     due.map(({ seq, version }) => ({ seq, version, transition })),
     clock.now(),
   );
+  await keyedStatements(node);
   const waiting = new AbortController();
   const taker = lease(node, { wait: true, namespace: 'nowhere' }, waiting.signal);
   while (!texts.has('ready-queues')) await pause(5);
@@ -109,6 +144,40 @@ async function statementsOf(t: TestContext, store: TestStore): Promise<Map<strin
   await taker;
   await node.close();
   return texts;
+}
+
+const share = (name: string): Sharing => ({
+  identity: name,
+  share: name,
+  use: 'stored',
+  maxAgeMs: null,
+  onlyStored: false,
+});
+
+/** Those about business keys, backends that are asked, and documents. */
+async function keyedStatements(node: TestNode): Promise<void> {
+  const { engine, clock } = node;
+  const { id } = await engine.queue('default', 'keyed');
+  const idempotency = { key: 'told', fingerprint: 'f', expiresAt: clock.now() + 10, retryFailed: false };
+  const ask = { queue: id, key: 'a', sharing: share('a') };
+  await submit(node, [ask]);
+  assert.deepEqual(kindsOf(await submit(node, [{ ...ask, idempotency }])), ['joined']);
+  clock.advance(10);
+  assert.deepEqual(kindsOf(await submit(node, [{ ...ask, idempotency }])), ['joined']);
+  const [one] = await lease(node, { service: 'keyed' });
+  const poll = { url: 'http://backend', at: clock.now() };
+  await settle(node, [one!], { to: 'later', leaseUntil: clock.now() + 60_000, poll });
+  await engine.extend({ ...one!, leaseMs: null, progress: null, poll }, clock.now());
+  assert.equal((await engine.sweep(clock.now(), { removeExpired: false })).polls.length, 1);
+  await settle(node, [one!], kept(1000));
+  assert.equal((await engine.lookUp({ queue: id, identity: 'a' }, clock.now()))?.kind, 'stored');
+  assert.equal(await engine.forget({ queue: id, identity: 'a' }), true);
+  await engine.operations({ namespace: 'default', key: 'a', limit: 5 });
+  await Promise.all([engine.request(one!.seq), engine.ahead(one!.seq, 5), engine.counts([id])]);
+  const document = { kind: 'k', name: 'n' };
+  await engine.save({ ...document, text: '{}', savedAt: 1 });
+  assert.equal((await engine.list('k')).length, 1);
+  await engine.remove(document);
 }
 
 /** A session with the engine's own settings, that has prepared all statements. */
@@ -124,7 +193,13 @@ async function faults(client: Client): Promise<Record<string, string[]>> {
   const { rows } = await client.query<{ name: string; count: number }>(
     'SELECT name, cardinality(parameter_types) AS count FROM pg_prepared_statements',
   );
-  assert.ok(rows.length >= 40, `${rows.length} statements`);
+  assert.ok(
+    rows.length >= 56,
+    rows
+      .map(({ name }) => name)
+      .sort()
+      .join(' '),
+  );
   const found: Record<string, string[]> = {};
   for (const { name, count } of rows) {
     const values = count === 0 ? '' : `(${Array.from({ length: count }, () => 'NULL').join(', ')})`;
@@ -140,28 +215,42 @@ async function faults(client: Client): Promise<Record<string, string[]>> {
 test('every statement looks up by the index made for it, planned early or late', { skip }, async (t) => {
   const store = await postgresStore(t);
   const texts = await statementsOf(t, store);
-  await store.sql('TRUNCATE operation, request, result, happening, idempotency, label, event');
+  await store.sql(`TRUNCATE ${[...large].join(', ')}`);
   const early = await prepared(t, store, texts);
   assert.deepEqual(await faults(early), {}, 'planned while the store is empty');
   const node = await store.node();
   const { id } = await node.engine.queue('default', 'work');
+  const ends: Transition[] = [
+    succeeded,
+    kept(60_000),
+    succeeded,
+    kept(0),
+    { to: 'failed', error: { code: 'x', message: 'y' }, result: null },
+  ];
   for (let i = 0; i < 20; i++) {
     const parts = Array.from({ length: 250 }, (_, n) => ({
       labels: n % 5 === 0 ? { a: `${n % 7}` } : null,
       correlationId: n % 3 === 0 ? `c${n}` : null,
       retentionMs: 1,
+      ...(n % 4 === 0 ? { key: `k${n}`, sharing: share(`${i} ${n % 50}`) } : {}),
     }));
     await node.engine.submit(
       parts.map((part) => submission(id, node.clock, part)),
       node.clock.now(),
     );
-    if (i < 15)
-      await settle(
-        node,
-        await lease(node, { max: 250, kind: i % 2 === 0 ? 'push' : 'pull' }),
-        i % 5 === 4 ? { to: 'failed', error: { code: 'x', message: 'y' }, result: null } : undefined,
-      );
+    const idempotency = { fingerprint: 'f', expiresAt: node.clock.now() + 60_000, retryFailed: false };
+    const joins = Array.from({ length: 20 }, (_, n) => ({
+      sharing: share(`${i} ${(2 * n) % 50}`),
+      idempotency: { ...idempotency, key: `${i} ${n}` },
+    }));
+    await submit(node, joins);
+    if (i < 15) await settle(node, await lease(node, { max: 250, kind: i % 2 === 0 ? 'push' : 'pull' }), ends[i % 5]);
   }
+  const answersLater = await lease(node, { max: 300, kind: 'push' });
+  const poll = { url: 'http://backend', at: node.clock.now() + 1000 };
+  await settle(node, answersLater, { to: 'later', leaseUntil: node.clock.now() + 60_000, poll });
+  for (const table of ['keyed', 'poll', 'idempotency'])
+    assert.notEqual((await store.sql(`SELECT FROM ${table} LIMIT 1`)).length, 0, table);
   await lease(node, { max: 300 });
   await lease(node, { max: 300, kind: 'push' });
   const later = await prepared(t, store, texts);

@@ -104,6 +104,8 @@ export const submission = (queue: number, clock: Clock, more: Partial<Submission
   startByAt: null,
   retentionMs: 86_400_000,
   idempotency: null,
+  key: null,
+  sharing: null,
   ...more,
 });
 
@@ -133,7 +135,7 @@ export const wanted = (more: Partial<LeaseWanted> = {}): LeaseWanted => ({
 });
 
 export const lease = (
-  { engine, clock }: TestNode,
+  { engine, clock }: Pick<TestNode, 'engine' | 'clock'>,
   more: Partial<LeaseWanted> = {},
   signal?: AbortSignal,
 ): Promise<LeasedOperation[]> => engine.lease(wanted(more), clock.now(), signal);
@@ -142,6 +144,12 @@ export const succeeded: Transition = {
   to: 'succeeded',
   result: { status: 200, headers: ['a', 'b'], body: Buffer.from('result'), hash: 'hash' },
 };
+
+/** The same, kept for others of its business key. */
+export const kept = (freshMs: number): Transition => ({
+  ...(succeeded as Extract<Transition, { to: 'succeeded' }>),
+  keep: { freshMs, staleMs: 0 },
+});
 
 /** Back to the queue, to start `inMs` from now. */
 export const again = ({ clock }: TestNode, inMs = 0): Transition => ({
@@ -153,7 +161,7 @@ export const again = ({ clock }: TestNode, inMs = 0): Transition => ({
 });
 
 export const settle = (
-  { engine, clock }: TestNode,
+  { engine, clock }: Pick<TestNode, 'engine' | 'clock'>,
   leases: readonly { seq: number; leaseNo: number }[],
   transition: Transition = succeeded,
 ): Promise<SettleOutcome[]> =>

@@ -169,6 +169,8 @@ describe('connections to a database that goes away', { skip: missing && `skipped
             startByAt: null,
             retentionMs: 1000,
             idempotency: null,
+            key: null,
+            sharing: null,
           },
         ],
         nowMs,

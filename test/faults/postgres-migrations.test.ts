@@ -2,10 +2,16 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { describe, test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { Client } from 'pg';
+import type { Engine } from '../../packages/server/src/engine/engine.ts';
 import { StoreRefused } from '../../packages/server/src/engine/refused.ts';
 import { postgresEngine } from '../../packages/server/src/engines/postgres/engine.ts';
+import { statementsOf } from '../../packages/server/src/engines/postgres/migrate.ts';
+import { manualClock } from '../../packages/server/src/lib/clock.ts';
+import { kept, lease, settle, submission } from '../engines/postgres-store.ts';
 import { cleanUp } from '../support/cleanup.ts';
 import { newStore, postgresMissing, query } from '../support/postgres.ts';
 import { frontendMessages, messageCutter } from '../support/postgres-wire.ts';
@@ -39,6 +45,46 @@ async function wholeState(t: TestContext): Promise<string> {
   const { url, schema } = await newStore(t);
   await opens(url);
   return (await stateOf(url, schema))!;
+}
+
+const firstSchema = new URL('../../packages/server/src/engines/postgres/migrations/0001.sql', import.meta.url);
+const storedKey = 'ab'.repeat(32);
+
+/** A store as the first schema left it, with an operation that has ended under an idempotency key and one that waits. */
+async function oldStore(t: TestContext, at: number): Promise<{ url: string; schema: string }> {
+  const { url, schema } = await newStore(t);
+  const client = new Client({ connectionString: url.replace(/\?.*/, ''), options: `-c search_path=${schema}` });
+  await client.connect();
+  try {
+    await client.query(`CREATE SCHEMA ${schema}`);
+    for (const statement of statementsOf(readFileSync(firstSchema, 'utf8'))) await client.query(statement);
+    await client.query(
+      "INSERT INTO meta VALUES ('product', 'waitless'), ('schema_version', '1'), ('store_key', $1), ('epoch', 'e')",
+      [storedKey],
+    );
+    await client.query("INSERT INTO queue (namespace, service) VALUES ('default', 'work')");
+    await client.query('INSERT INTO counter (queue, slot, queued, succeeded) VALUES (1, 33, 1, 1)');
+    const columns = 'seq, rank, wake_at, created_at, updated_at, deadline_at, retention_ms, queue, version, attempt, ';
+    for (const [seq, stage, wakeAt] of [
+      [1, 3, at + 9e7],
+      [2, 0, at + 6e5],
+    ]) {
+      await client.query(
+        `INSERT INTO operation (${columns} lease_no, request_bytes, stage) VALUES ($1, 1, $2, $3, $3, $3::int8 + 600000, 1000, 1, 1, 0, 0, 4, $4)`,
+        [seq, wakeAt, at, stage],
+      );
+      await client.query(
+        `INSERT INTO request (seq, nonce, correlation, head, idempotency, body) VALUES ($1, $2, 'c', '{}', $3, 'body')`,
+        [seq, `${seq}`.padStart(32, '0'), seq === 1 ? 'k' : null],
+      );
+    }
+    await client.query("INSERT INTO result VALUES (1, 200, 1, '[]', 'h', 'answer')");
+    await client.query("INSERT INTO idempotency VALUES (1, 'k', 'f', 1, $1, false)", [at + 9e7]);
+    await client.query("SELECT setval('operation_seq', 2)");
+  } finally {
+    await client.end();
+  }
+  return { url, schema };
 }
 
 /** Sees each message on the way to the server, on all connections together, before it gets there. */
@@ -98,6 +144,42 @@ describe('the schema of a new store', { skip: missing && `skipped: ${missing}`, 
     assert.ok(before > 30, 'each statement was cut');
     await opens(url);
     assert.equal(await stateOf(url, schema), whole);
+  });
+
+  test('of the first version becomes that of today, and what was stored there is as it was', async (t) => {
+    const whole = await wholeState(t);
+    const at = Date.now();
+    const { url, schema } = await oldStore(t, at);
+    const nodes = Array.from({ length: 3 }, () => postgresEngine({ url }));
+    const opened = await Promise.all(nodes.map((node) => node.open(at)));
+    for (const node of nodes) cleanUp(t, () => node.close());
+    assert.ok(opened.every(({ storeKey }) => storeKey === storedKey));
+    const upgraded = JSON.parse((await stateOf(url, schema))!) as Record<string, unknown>;
+    const today = JSON.parse(whole) as Record<string, unknown>;
+    delete upgraded['meta'];
+    delete today['meta'];
+    assert.deepEqual(upgraded, today);
+    const [engine] = nodes as [Engine];
+    const { id } = await engine.queue('default', 'work');
+    const idempotency = { key: 'k', fingerprint: 'f', expiresAt: at + 9e7, retryFailed: false };
+    const clock = manualClock(opened[0]!.nowMs);
+    const [replayed] = await engine.submit([submission(id, clock, { idempotency })], clock.now());
+    assert.ok(replayed?.kind === 'replayed');
+    assert.deepEqual([replayed.operation.seq, replayed.operation.key, replayed.as], [1, null, 'new']);
+    assert.equal(Buffer.from((await engine.result(1))!.body!).toString(), 'answer');
+    assert.deepEqual(await engine.request(2), { head: '{}', bodyBytes: 4 });
+    const node = { engine, clock };
+    const [old] = await lease(node);
+    assert.deepEqual([old?.seq, old?.correlationId], [2, 'c']);
+    assert.equal((await settle(node, [old!], kept(1000)))[0]?.kind, 'recorded');
+    const sharing = { identity: 'i', share: 's', use: 'stored' as const, maxAgeMs: null, onlyStored: false };
+    const ask = async (): Promise<string> =>
+      (await engine.submit([submission(id, clock, { key: 'a', sharing })], clock.now()))[0]!.kind;
+    assert.equal(await ask(), 'new');
+    await settle(node, await lease(node), kept(1000));
+    assert.equal(await ask(), 'stored');
+    const [counted] = await engine.counts();
+    assert.deepEqual(counted?.counts, { queued: 0, running: 0, succeeded: 3, failed: 0, cancelled: 0 });
   });
 
   test('is there whole or not at all after kill -9 in the midst of a start, and the next start works', async (t) => {

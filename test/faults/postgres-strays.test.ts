@@ -48,6 +48,8 @@ async function engineBehindCutter(t: TestContext) {
     startByAt: null,
     retentionMs: hour,
     idempotency: { key, fingerprint: key, expiresAt: now() + hour, retryFailed: false },
+    key: null,
+    sharing: null,
   });
   /** Sweeps, as a server does each second, until the promise has its end. */
   async function sweepingUntil<T>(promise: Promise<T>): Promise<T> {

@@ -35,7 +35,7 @@ const rows: readonly Wrong[] = [
   { what: 'a negative port', argv: ['--port=-1'], names: /--port/ },
   { what: 'a variable with a wrong value', env: { WAITLESS_PORT: '1e3' }, names: /WAITLESS_PORT/ },
   { what: 'a variable that is none', env: { WAITLESS_PROT: '1' }, names: /WAITLESS_PROT/ },
-  ...['WAITLESS_KEY', 'WAITLESS_VALID_FOR', 'WAITLESS_METRICS_PORT'].map((name): Wrong => ({
+  ...['WAITLESS_METRICS_PORT'].map((name): Wrong => ({
     what: `the variable ${name} that is not built yet`,
     env: { [name]: '1' },
     names: new RegExp(`${name}.*not built yet`),
@@ -201,16 +201,7 @@ const rows: readonly Wrong[] = [
     file: service('forward: [transfer-encoding]'),
     names: /services\.score\.forward/,
   },
-  ...[
-    'key: { body: /id }',
-    'validFor: 24h',
-    'staleWhileRevalidate: 1h',
-    'poll: true',
-    'rate: 100/s',
-    'maxQueued: 5',
-    'schema: {}',
-    'publishTransitions: true',
-  ].map((field): Wrong => ({
+  ...['schema: {}', 'publishTransitions: true'].map((field): Wrong => ({
     what: `the field ${field.split(':')[0]} that is not built yet`,
     file: service(field),
     names: new RegExp(`services\\.score\\.${field.split(':')[0]}.*not built yet`),
@@ -220,7 +211,35 @@ const rows: readonly Wrong[] = [
     file: 'services: { score: { target: { url: "http://127.0.0.1:1", secret: whsec_ossifrage } } }\n',
     names: /services\.score\.target\.secret.*not built yet/,
   },
-  ...['--key', '--valid-for', '--metrics-port'].map((flag): Wrong => ({
+  {
+    what: 'a key of a service that is none',
+    argv: ['--pull', 'score', '--key', 'scoer=/id'],
+    names: /--key: .*did you mean "score"/,
+  },
+  {
+    what: 'a key without a place',
+    argv: ['--pull', 'score'],
+    env: { WAITLESS_KEY: 'score=id' },
+    names: /WAITLESS_KEY score: .*did you mean "\/id"/,
+  },
+  {
+    what: 'a validity without a service',
+    env: { WAITLESS_VALID_FOR: '24h' },
+    names: /WAITLESS_VALID_FOR: it takes NAME=DURATION/,
+  },
+  ...[
+    'key: { header: cookie }',
+    'validFor: 24',
+    'staleWhileRevalidate: never',
+    'poll: 2',
+    'rate: 100',
+    'maxQueued: -5',
+  ].map((field): Wrong => ({
+    what: field,
+    file: service(field),
+    names: new RegExp(`services\\.score\\.${field.split(':')[0]}: .*line 4`),
+  })),
+  ...['--metrics-port'].map((flag): Wrong => ({
     what: `the option ${flag} that is not built yet`,
     argv: [flag, 'score=1'],
     names: new RegExp(flag),

@@ -10,5 +10,7 @@ await onPostgres({ nodes: 1 }, [
   () => import('./cancel.test.ts'),
   () => import('./durability.test.ts'),
   () => import('./isolation.test.ts'),
+  () => import('./batch.test.ts'),
   () => import('./acknowledgement.test.ts'),
+  () => import('./stored-results.test.ts'),
 ]);

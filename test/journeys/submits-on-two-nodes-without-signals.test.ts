@@ -8,4 +8,6 @@ await onPostgres({ nodes: 2, hints: false, pollMs: 20 }, [
   () => import('./look-up.test.ts'),
   () => import('./cancel.test.ts'),
   () => import('./durability.test.ts'),
+  () => import('./batch.test.ts'),
+  () => import('./stored-results.test.ts'),
 ]);

@@ -11,5 +11,8 @@ await onPostgres({ nodes: 2 }, [
   () => import('./cancel.test.ts'),
   () => import('./durability.test.ts'),
   () => import('./isolation.test.ts'),
+  () => import('./batch.test.ts'),
   () => import('./acknowledgement.test.ts'),
+  () => import('./stored-results.test.ts'),
+  () => import('./results-by-key.test.ts'),
 ]);

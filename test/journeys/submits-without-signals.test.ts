@@ -11,3 +11,6 @@ await import('./idempotency.test.ts');
 await import('./look-up.test.ts');
 await import('./cancel.test.ts');
 await import('./durability.test.ts');
+await import('./batch.test.ts');
+await import('./stored-results.test.ts');
+await import('./results-by-key.test.ts');

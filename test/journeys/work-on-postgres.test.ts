@@ -8,5 +8,7 @@ await onPostgres({ nodes: 1 }, [
   () => import('./later.test.ts'),
   () => import('./pull-workers.test.ts'),
   () => import('./time.test.ts'),
+  () => import('./services-by-api.test.ts'),
   () => import('./stop.test.ts'),
+  () => import('./polled-backends.test.ts'),
 ]);

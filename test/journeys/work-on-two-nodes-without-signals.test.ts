@@ -7,4 +7,6 @@ await onPostgres({ nodes: 2, hints: false, pollMs: 20 }, [
   () => import('./later.test.ts'),
   () => import('./pull-workers.test.ts'),
   () => import('./time.test.ts'),
+  () => import('./services-by-api.test.ts'),
+  () => import('./polled-backends.test.ts'),
 ]);

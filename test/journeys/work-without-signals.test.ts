@@ -10,3 +10,5 @@ await import('./results.test.ts');
 await import('./later.test.ts');
 await import('./pull-workers.test.ts');
 await import('./time.test.ts');
+await import('./services-by-api.test.ts');
+await import('./polled-backends.test.ts');

@@ -25,13 +25,24 @@ export function addConnectionOptions(command: Command): Command {
     );
 }
 
+export interface Connection {
+  /** Without a slash at the end. */
+  url: string;
+  apiKey: string | undefined;
+  client: WaitlessClient;
+}
+
 /** A client for these options: flag, then environment, then the default. */
-export async function connect(options: ConnectionOptions, terminal: Terminal): Promise<WaitlessClient> {
+export const connect = async (options: ConnectionOptions, terminal: Terminal): Promise<WaitlessClient> =>
+  (await connection(options, terminal)).client;
+
+/** The same, for what the client has no verb for. */
+export async function connection(options: ConnectionOptions, terminal: Terminal): Promise<Connection> {
   const { env } = terminal;
-  const url = options.url ?? (env['WAITLESS_URL'] || defaultUrl);
   const apiKey = await readKey(options, terminal);
   try {
-    return createClient({ url, apiKey });
+    const client = createClient({ url: options.url ?? (env['WAITLESS_URL'] || defaultUrl), apiKey });
+    return { url: client.url, apiKey, client };
   } catch (error) {
     if (!(error instanceof WaitlessError)) throw error;
     throw options.url === undefined

@@ -10,8 +10,8 @@ export interface Following {
   id: string;
   /** Infinity to wait as long as it takes. */
   waitMs: number;
-  /** Words of the command that comes back to this operation. */
-  comeBack: readonly string[];
+  /** Words that lead other commands to the same server. */
+  connection: readonly string[];
 }
 
 /** The most a timer holds (2^31-1 ms); a longer one would fire at once. */
@@ -27,7 +27,8 @@ export async function followToResult(
 ): Promise<Extract<ResultOutcome, { kind: 'result' }>> {
   const { client, id, waitMs } = following;
   const { terminal, output } = context;
-  const comeBack = `Come back with: ${commandLine(...following.comeBack)}`;
+  const comeBack = `Come back with: ${commandLine('result', id, '--wait', ...following.connection)}`;
+  const look = `\`${commandLine('watch', id, ...following.connection)}\` follows it.`;
   const stop = new AbortController();
   const timer =
     waitMs <= longestTimerMs
@@ -37,7 +38,7 @@ export async function followToResult(
         )
       : undefined;
   const unhear = terminal.onSignal(['SIGINT'], () =>
-    stop.abort(new Failure(`the operation goes on without you. ${comeBack}`, exitCodes.interrupted)),
+    stop.abort(new Failure(`the operation goes on without you; ${look} ${comeBack}`, exitCodes.interrupted)),
   );
   const progress = createProgress(terminal, output);
   let last: Operation | undefined;

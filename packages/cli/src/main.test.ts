@@ -14,10 +14,39 @@ test('help begins with examples, names every command, and goes to stdout with ex
     assert.equal(code, 0);
     assert.equal(stderr, '');
     assert.match(stdout, /^Examples:\n {2}npx waitless dev/);
-    for (const name of ['dev', 'serve', 'submit', 'result', 'watch', 'get', 'ls', 'timeline', 'cancel', 'services'])
+    for (const name of [
+      'dev',
+      'serve',
+      'submit',
+      'result',
+      'watch',
+      'get',
+      'ls',
+      'timeline',
+      'cancel',
+      'services',
+      'worker',
+      'purge',
+      'keys',
+      'doctor',
+      'bench',
+    ])
       assert.match(stdout, new RegExp(`^ {2}${name}\\b`, 'm'));
   }
-  for (const name of ['submit', 'result', 'watch', 'get', 'ls', 'timeline', 'cancel', 'services']) {
+  for (const name of [
+    'submit',
+    'result',
+    'watch',
+    'get',
+    'ls',
+    'timeline',
+    'cancel',
+    'services',
+    'worker',
+    'purge',
+    'doctor',
+    'bench',
+  ]) {
     for (const argv of [
       [name, '--help'],
       ['help', name],
@@ -59,6 +88,12 @@ test('wrong usage: exit code 2, one sentence that says what is wrong, nothing on
     [['result', 'x', '--wait=long'], /--wait.*seconds/],
     [['ls', '--status', 'done'], /no state "done"/],
     [['ls', '--limit', '0'], /--limit.*1 to/],
+    [['worker', 'jobs'], /required option '--exec <CMD>' not specified/],
+    [['worker', 'jobs', '--exec', 'true', '--concurrency', '0'], /--concurrency.*1 to 1000/],
+    [['worker', 'jobs', '--exec', 'true', '--lease', '30'], /--lease.*30s/],
+    [['worker', 'a/b', '--exec', 'true'], /not a service name/],
+    [['bench', '--seconds', '600'], /--seconds.*1 to 60/],
+    [['bench', '--in-flight', 'many'], /--in-flight.*1 to 1000/],
     [['ls', '--created-after', 'yesterday'], /--created-after.*2026-01-31/],
     [['ls', '--url', '127.0.0.1:7878'], /--url: .*http:\/\/127\.0\.0\.1:7878/],
   ];
@@ -126,6 +161,8 @@ test('server down: every command says where it looked and what to try, exit code
     ['timeline', 'x'],
     ['cancel', 'x'],
     ['services'],
+    ['purge', 'score', '42'],
+    ['bench'],
   ]) {
     const { code, stdout, stderr } = await run([...argv, '--url', url]);
     assert.equal(code, 1, argv.join(' '));

@@ -1,23 +1,48 @@
 // The `waitless` command: picks the command that was typed, runs it, and turns whatever goes wrong into one sentence and an exit code.
 import { Command, CommanderError } from 'commander';
 import { type CommandContext, type CommandModule, settleOptionalWait } from './command.ts';
+import { backup } from './commands/backup.ts';
+import { bench } from './commands/bench.ts';
 import { cancel } from './commands/cancel.ts';
 import { dev } from './commands/dev.ts';
+import { doctor } from './commands/doctor.ts';
 import { get } from './commands/get.ts';
+import { keys } from './commands/keys.ts';
 import { ls } from './commands/ls.ts';
+import { purge } from './commands/purge.ts';
+import { restore } from './commands/restore.ts';
 import { result } from './commands/result.ts';
 import { serve } from './commands/serve.ts';
 import { services } from './commands/services.ts';
 import { submit } from './commands/submit.ts';
 import { timeline } from './commands/timeline.ts';
 import { watch } from './commands/watch.ts';
+import { worker } from './commands/worker.ts';
 import { exitCodes, explain, wrongUsage } from './failure.ts';
 import { createOutput } from './output.ts';
 import { endQuietlyOnClosedPipe, processTerminal, type Terminal } from './terminal.ts';
 import { withoutPasswords } from './text.ts';
 import { version } from './version.ts';
 
-const commands: readonly CommandModule[] = [dev, serve, submit, result, watch, get, ls, timeline, cancel, services];
+const commands: readonly CommandModule[] = [
+  dev,
+  serve,
+  submit,
+  result,
+  watch,
+  get,
+  ls,
+  timeline,
+  cancel,
+  services,
+  worker,
+  purge,
+  backup,
+  restore,
+  keys,
+  doctor,
+  bench,
+];
 
 /**
  * Runs one command. `argv` is what stands after `waitless`. Resolves with the exit code: 0 success, 1 failure, 2 wrong

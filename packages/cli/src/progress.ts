@@ -34,6 +34,13 @@ export function describe(operation: Operation, now: number): string {
     .join(', ');
 }
 
+/** How much longer it takes, as the server reckons from what it has seen. */
+export function remaining(operation: Operation, now: number): string {
+  if (operation.done || operation.estimatedCompletionAt === null) return '';
+  const ms = Date.parse(operation.estimatedCompletionAt) - now;
+  return ms > 0 ? `about ${span(Math.max(1_000, ms))} left` : 'longer than usual';
+}
+
 export function createProgress(terminal: Terminal, output: Output): Progress {
   // A dumb terminal would show the control codes as text.
   return output.attended && terminal.env['TERM'] !== 'dumb' ? liveLine(terminal, output) : plainLines(terminal, output);
@@ -55,7 +62,10 @@ function liveLine(terminal: Terminal, output: Output): Progress {
         const elapsed = span(terminal.now() - startedAt);
         if (operation === undefined) return `${elapsed}  ${trouble || 'looking it up'}`;
         const percent = operation.progress?.percent;
-        const parts = [paint(output.err, operation.status, trouble || describe(operation, terminal.now())), elapsed];
+        const now = terminal.now();
+        const parts = [paint(output.err, operation.status, trouble || describe(operation, now)), elapsed];
+        const left = trouble === '' ? remaining(operation, now) : '';
+        if (left !== '') parts.push(output.err.dim(left));
         if (percent !== undefined)
           parts.push(`${cliProgress.Format.BarFormat(params.progress, options)} ${Math.round(percent)} %`);
         return parts.join('  ');

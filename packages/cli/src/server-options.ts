@@ -30,7 +30,7 @@ export function addServerOptions(
       .filter((option) => option.list && !without.includes(option.name))
       .map((option) => option.flag)
       .join(', ')}.
-Every option is also an environment variable (${example.env} for ${example.flag}) and, but for targets, a field of the config file.
+Every option is also an environment variable (${example.env} for ${example.flag}) and a field of the config file, those about one service in its own fields.
 Flags win over the environment, the environment over the file, the file over defaults.
 Exit codes: 0 stopped by a signal, 2 wrong usage, 78 bad configuration, 1 failure.`,
   );

@@ -18,6 +18,8 @@ export interface Run {
 export interface RunOptions {
   env?: Record<string, string>;
   stdin?: string | Buffer;
+  /** 2026-01-01, a minute past midnight, unless given. */
+  now?: () => number;
   cwd?: string;
   /** Whether stdout and stderr are terminals. */
   tty?: boolean;
@@ -49,7 +51,7 @@ export async function run(argv: readonly string[], options: RunOptions = {}): Pr
     stderr,
     env: options.env ?? {},
     cwd: options.cwd ?? process.cwd(),
-    now: () => Date.parse('2026-01-01T00:01:00Z'),
+    now: options.now ?? (() => Date.parse('2026-01-01T00:01:00Z')),
     onSignal(_, listener) {
       options.onListening?.(listener);
       return () => undefined;

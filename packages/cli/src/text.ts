@@ -31,3 +31,11 @@ export function shellWord(word: string): string {
 
 /** A line to paste: `npx waitless` and these words. */
 export const commandLine = (...words: readonly string[]): string => ['npx waitless', ...words.map(shellWord)].join(' ');
+
+/** `12 kB`, `3.4 MB`, `1.2 GB`, of a thousand each. */
+export function shownBytes(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'] as const;
+  const step = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3)));
+  const value = bytes / 1000 ** step;
+  return `${step > 1 && value < 100 ? value.toFixed(1) : Math.round(value)} ${units[step]!}`;
+}

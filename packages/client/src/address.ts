@@ -62,7 +62,7 @@ export function callPath(service: string, path: string | undefined, query: Query
 }
 
 /** URL parsing drops tabs and line ends silently, so they never get that far. */
-function hasControls(text: string): boolean {
+export function hasControls(text: string): boolean {
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);
     if (unit < 0x20 || unit === 0x7f) return true;

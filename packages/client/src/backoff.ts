@@ -4,6 +4,8 @@
 const firstPauseMs = 200;
 /** Above this a watcher notices a server that is back too late for a person who looks at it. */
 const longestPauseMs = 5_000;
+/** A Retry-After beyond a day is read as a day: a timer holds no more than 24 of them, and a longer one would fire at once. */
+const longestObeyedSeconds = 86_400;
 
 /**
  * Milliseconds to pause before try `failures + 1`: exponential from 200 ms to 5 s with full jitter, never below a tenth
@@ -15,7 +17,10 @@ export function pauseMs(options: {
   retryAfterSeconds?: number | undefined;
 }): number {
   const step = Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(options.failures, 10));
-  return Math.max(step * Math.max(0.1, options.random()), (options.retryAfterSeconds ?? 0) * 1_000);
+  return Math.max(
+    step * Math.max(0.1, options.random()),
+    Math.min(options.retryAfterSeconds ?? 0, longestObeyedSeconds) * 1_000,
+  );
 }
 
 /** Resolves after `ms`; rejects with the signal's reason as soon as it aborts. */

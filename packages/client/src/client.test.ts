@@ -37,7 +37,7 @@ test('something that is not Waitless is said to be so', async (t) => {
   });
   const client = createClient({ url });
   for (const [what, status] of [
-    [client.operation('x'), 502],
+    [client.get('x'), 502],
     [client.services(), 200],
     [client.submit('score'), 200],
   ] as const)
@@ -151,10 +151,10 @@ test('operation: snapshot with etag, undefined when unchanged', async (t) => {
     else json(response, 200, { ...receipt, status: 'queued', version: 2 }, { ETag: 'W/"2"', 'Retry-After': '4' });
   });
   const client = createClient({ url });
-  const first = await client.operation('op1');
+  const first = await client.get('op1');
   assert.equal(first.operation.version, 2);
   assert.equal(first.retryAfterSeconds, 4);
-  assert.equal(await client.operation('op1', { etag: first.etag, waitSeconds: 1 }), undefined);
+  assert.equal(await client.get('op1', { etag: first.etag, waitSeconds: 1 }), undefined);
   assert.equal(seen[1]?.headers['prefer'], 'wait=1');
 });
 

@@ -1,12 +1,22 @@
 // The client: one object whose methods are the verbs of the HTTP API.
 import { type Operation, type Page, type ServiceSummary, type TimelineEntry, WaitlessError } from '@waitless/protocol';
 import { baseUrl } from './address.ts';
+import type { RequestBody } from './body.ts';
+import type { Handler } from './job.ts';
 import * as operations from './operations.ts';
 import type { ListFilters, OperationOptions, OperationSnapshot } from './operations.ts';
-import { result, type ResultOutcome } from './result.ts';
+import { request, type RequestOptions } from './request.ts';
+import type { ClientResponse } from './response.ts';
+import { result, type ResultOptions, type ResultOutcome } from './result.ts';
+import * as keys from './result-keys.ts';
+import type { ResultKey } from './result-keys.ts';
+import { defaultSeams, type Seams } from './seams.ts';
+import { type Service, type ServiceContract, serviceOf } from './service.ts';
 import { submit, type SubmitOptions, type SubmitOutcome } from './submit.ts';
-import { defaultSeams, watch, type WatchOptions, type WatchSeams } from './watch.ts';
+import { wait, type WaitOptions } from './wait.ts';
+import { watch, type WatchOptions } from './watch.ts';
 import { createWire } from './wire.ts';
+import { work, type Worker, type WorkerOptions } from './worker.ts';
 
 export interface ClientOptions {
   /** Where the server listens, such as `http://127.0.0.1:7878`; may have a path when a proxy puts it below one. */
@@ -15,7 +25,7 @@ export interface ClientOptions {
   /** Replaces the global `fetch`, for tests, proxies or tracing. */
   fetch?: typeof globalThis.fetch | undefined;
   /** Replaceable randomness, clock and sleep of the retries. */
-  seams?: Partial<WatchSeams> | undefined;
+  seams?: Partial<Seams> | undefined;
 }
 
 /**
@@ -27,14 +37,18 @@ export interface WaitlessClient {
   readonly url: string;
   /** Hands a request to a service: `accepted`, or the `result` where it was waited for and came in time. */
   submit(service: string, options?: SubmitOptions): Promise<SubmitOutcome>;
+  /**
+   * Hands a request to a service and resolves with its result, over lost connections and restarts of the server: a
+   * repeat carries the same idempotency key. Throws OperationFailed when the operation ended without success.
+   */
+  request(service: string, body?: RequestBody, options?: RequestOptions): Promise<ClientResponse>;
   /** The status document; undefined only when `etag` was given and nothing changed. */
-  operation(id: string, options?: OperationOptions & { etag?: undefined }): Promise<OperationSnapshot>;
-  operation(id: string, options: OperationOptions): Promise<OperationSnapshot | undefined>;
-  /** The result, or `pending` with the status document. */
-  result(
-    id: string,
-    options?: { waitSeconds?: number | undefined; signal?: AbortSignal | undefined },
-  ): Promise<ResultOutcome>;
+  get(id: string, options?: OperationOptions & { etag?: undefined }): Promise<OperationSnapshot>;
+  get(id: string, options: OperationOptions): Promise<OperationSnapshot | undefined>;
+  /** The result of an operation, waited for as `request` does. */
+  wait(id: string, options?: WaitOptions): Promise<ClientResponse>;
+  /** One look at the result: there, or `pending` with the status document. */
+  result(id: string, options?: ResultOptions): Promise<ResultOutcome>;
   /** Cancels; undefined where `purge` forgot it. */
   cancel(
     id: string,
@@ -49,6 +63,16 @@ export interface WaitlessClient {
   services(options?: { signal?: AbortSignal | undefined }): Promise<ServiceSummary[]>;
   /** The state now and after every change, to the end; survives restarts of the server. */
   watch(id: string, options?: WatchOptions): AsyncIterable<Operation>;
+  /** A service whose input and output are typed and checked by schemas of any Standard Schema library. */
+  service<const Contract extends ServiceContract>(name: string, contract: Contract): Service<Contract>;
+  /** Takes and does the work of a pull service, from now until it is stopped. */
+  worker(service: string, handler: Handler, options?: WorkerOptions): Worker;
+  /** The newest result under a business key, or `pending` while it is computed; throws `not-found` where there is neither. */
+  resultByKey(service: string, key: ResultKey, options?: ResultOptions): Promise<ResultOutcome>;
+  /** Forgets what is stored under a business key. */
+  purgeKey(service: string, key: ResultKey, options?: { signal?: AbortSignal | undefined }): Promise<void>;
+  /** Computes what is stored under a business key anew. */
+  refreshKey(service: string, key: ResultKey, options?: { signal?: AbortSignal | undefined }): Promise<SubmitOutcome>;
 }
 
 /** Makes a client; nothing is sent yet. Throws WaitlessError `invalid-parameter` for a URL that cannot be called. */
@@ -57,19 +81,21 @@ export function createClient(options: ClientOptions): WaitlessClient {
   // Looked up at each call, so that a page or test that replaces the global one later is heard.
   const fetch: typeof globalThis.fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
   const wire = createWire({ url, apiKey: options.apiKey, fetch });
-  const seams: WatchSeams = { ...defaultSeams, ...options.seams };
+  const seams: Seams = { ...defaultSeams, ...options.seams };
 
-  return {
+  const client: WaitlessClient = {
     url,
     submit: (service, submitOptions) => submit(wire, service, submitOptions),
-    operation: (async (id: string, operationOptions?: OperationOptions) => {
+    request: (service, body, requestOptions = {}) => request(wire, { service, body, options: requestOptions }, seams),
+    get: (async (id: string, operationOptions?: OperationOptions) => {
       const snapshot = await operations.operation(wire, id, operationOptions);
       if (snapshot === undefined && operationOptions?.etag === undefined)
         throw new WaitlessError('unexpected-answer', `${url} answered 304 to a request without If-None-Match.`, {
           status: 304,
         });
       return snapshot;
-    }) as WaitlessClient['operation'],
+    }) as WaitlessClient['get'],
+    wait: (id, waitOptions = {}) => wait(wire, id, waitOptions, seams),
     result: (id, resultOptions) => result(wire, id, resultOptions),
     cancel: (id, cancelOptions) => operations.cancel(wire, id, cancelOptions),
     list: (filters) => operations.list(wire, filters),
@@ -77,5 +103,11 @@ export function createClient(options: ClientOptions): WaitlessClient {
     timeline: (id, timelineOptions) => operations.timeline(wire, id, timelineOptions),
     services: (servicesOptions) => operations.services(wire, servicesOptions),
     watch: (id, watchOptions = {}) => watch(wire, id, watchOptions, seams),
+    service: (name, contract) => serviceOf(name, contract, client),
+    worker: (service, handler, workerOptions = {}) => work(wire, { service, handler, options: workerOptions }, seams),
+    resultByKey: (service, key, resultOptions) => keys.resultByKey(wire, { service, key }, resultOptions),
+    purgeKey: (service, key, keyOptions) => keys.purgeKey(wire, { service, key }, keyOptions),
+    refreshKey: (service, key, keyOptions) => keys.refreshKey(wire, { service, key }, keyOptions),
   };
+  return client;
 }

@@ -1,10 +1,21 @@
 // What users of the SDK see.
 export { createClient, type ClientOptions, type WaitlessClient } from './client.ts';
 export type { Query } from './address.ts';
+export type { RequestBody } from './body.ts';
+export { OperationFailed } from './failed.ts';
+export type { Handler, Job, Reply } from './job.ts';
 export type { ListFilters, OperationOptions, OperationSnapshot } from './operations.ts';
-export type { ClientResponse, ResultOutcome } from './result.ts';
+export type { RequestOptions } from './request.ts';
+export type { ClientResponse } from './response.ts';
+export type { ResultOptions, ResultOutcome } from './result.ts';
+export type { ResultKey } from './result-keys.ts';
+export type { Seams } from './seams.ts';
+export { type CheckedResponse, ContractBroken, type Service, type ServiceContract } from './service.ts';
+export type { SchemaInput, SchemaIssue, SchemaOutput, SchemaVerdict, StandardSchema } from './standard-schema.ts';
 export type { SubmitOptions, SubmitOutcome } from './submit.ts';
+export type { WaitOptions } from './wait.ts';
 export type { WatchOptions } from './watch.ts';
+export type { Worker, WorkerOptions } from './worker.ts';
 export { WaitlessError } from '@waitless/protocol';
 export type {
   Durability,

@@ -8,7 +8,7 @@ import {
   type TimelineEntry,
   WaitlessError,
 } from '@waitless/protocol';
-import { answerGraceMs } from './result.ts';
+import { answerGraceMs } from './response.ts';
 import { readJson, retryAfterSeconds, setHeader, wholeSeconds, type Wire } from './wire.ts';
 
 export interface OperationSnapshot {

@@ -29,7 +29,13 @@ test('submit sends method, path, query, headers and body as given, with the opti
     labels: { customer: '42', tier: 'gold' },
     durability: 'memory',
   });
-  assert.deepEqual(outcome, { kind: 'accepted', operation: receipt, retryAfterSeconds: 3, replayed: true });
+  assert.deepEqual(outcome, {
+    kind: 'accepted',
+    operation: receipt,
+    retryAfterSeconds: 3,
+    replayed: true,
+    cacheStatus: undefined,
+  });
   const [request] = seen;
   assert.equal(request?.method, 'PUT');
   assert.equal(request.url, '/v1/call/score/a/b%2Fc?x=1&x=2');
@@ -88,7 +94,13 @@ test('a HEAD submit, whose answer has no body, comes back with its receipt all t
     ),
   );
   const outcome = await createClient({ url }).submit('score', { method: 'head' });
-  assert.deepEqual(outcome, { kind: 'accepted', operation: receipt, retryAfterSeconds: undefined, replayed: false });
+  assert.deepEqual(outcome, {
+    kind: 'accepted',
+    operation: receipt,
+    retryAfterSeconds: undefined,
+    replayed: false,
+    cacheStatus: undefined,
+  });
   assert.deepEqual(
     seen.map((one) => `${one.method} ${one.url}`),
     ['HEAD /v1/call/score', 'GET /v1/operations/op1'],
@@ -98,7 +110,13 @@ test('a HEAD submit, whose answer has no body, comes back with its receipt all t
 test('durability none is accepted without an operation', async (t) => {
   const { url } = await serve(t, (_, response) => response.writeHead(202).end());
   const outcome = await createClient({ url }).submit('score', { durability: 'none' });
-  assert.deepEqual(outcome, { kind: 'accepted', operation: undefined, retryAfterSeconds: undefined, replayed: false });
+  assert.deepEqual(outcome, {
+    kind: 'accepted',
+    operation: undefined,
+    retryAfterSeconds: undefined,
+    replayed: false,
+    cacheStatus: undefined,
+  });
 });
 
 test('a connection lost after the submit was sent leaves it in doubt, and the message says so', async (t) => {

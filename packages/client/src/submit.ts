@@ -1,8 +1,10 @@
 // Hands a request over: the one call that creates an operation.
 import { callMethods, type Durability, type OperationReceipt, WaitlessError } from '@waitless/protocol';
-import { callPath, type Query } from './address.ts';
+import { callPath, hasControls, type Query } from './address.ts';
+import { type RequestBody, toBytes, utf8 } from './body.ts';
+import { type HeaderFields, headersOf } from './header-fields.ts';
 import { operation } from './operations.ts';
-import { type ClientResponse, fromEnvelope, readResult } from './result.ts';
+import { type ClientResponse, fromEnvelope, readResult, storeFields } from './response.ts';
 import { readJson, retryAfterSeconds, setHeader, wholeSeconds, type Wire } from './wire.ts';
 
 /** Everything but the service has a default. Durations are text with a unit: `250ms` `30s` `10m` `2h` `7d`. */
@@ -13,9 +15,9 @@ export interface SubmitOptions {
   path?: string | undefined;
   query?: Query | undefined;
   /** Sent on to the backend as they are. */
-  headers?: Headers | Readonly<Record<string, string>> | readonly (readonly [string, string])[] | undefined;
-  /** Opaque bytes; text is sent as UTF-8 and no Content-Type is invented for it. */
-  body?: string | Uint8Array | ArrayBuffer | undefined;
+  headers?: HeaderFields | undefined;
+  /** Opaque bytes, or text sent as UTF-8, for which no Content-Type is invented; a plain object or list goes as JSON. */
+  body?: RequestBody | undefined;
   /** Hold the answer up to so many seconds for the result itself (`Prefer: wait=N`, RFC 7240). The server caps it, at 50 by default. */
   waitSeconds?: number | undefined;
   /** Ask for the 202 at once even where the service waits by itself (`Prefer: respond-async`). */
@@ -33,6 +35,14 @@ export interface SubmitOptions {
   priority?: number | undefined;
   labels?: Readonly<Record<string, string>> | undefined;
   durability?: Durability | undefined;
+  /** Business key under which the result is kept for others, such as a customer's id; 1 to 512 bytes of UTF-8. */
+  resultKey?: string | undefined;
+  /** Do the work anew although a stored result is there; joins what already runs (`Cache-Control: no-cache`). */
+  fresh?: boolean | undefined;
+  /** Take a stored result only if it is at most so many seconds old. */
+  maxAge?: number | undefined;
+  /** Take a stored result or throw `not-stored`; no work is done. */
+  onlyStored?: boolean | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -46,6 +56,8 @@ export type SubmitOutcome =
       retryAfterSeconds: number | undefined;
       /** Whether this repeats the answer to an earlier submit with the same idempotency key. */
       replayed: boolean;
+      /** How the store of results was asked, such as `waitless; fwd=miss; collapsed` (RFC 9211); only where the service has a key. */
+      cacheStatus: string | undefined;
     }
   | { kind: 'result'; response: ClientResponse };
 
@@ -57,7 +69,7 @@ export async function submit(wire: Wire, service: string, options: SubmitOptions
       'invalid-parameter',
       `the method ${method} cannot be submitted; these can: ${callMethods.join(', ')}.`,
     );
-  const body = toBytes(options.body);
+  const body = options.body === undefined ? undefined : toBytes(options.body);
   if (body !== undefined && (method === 'GET' || method === 'HEAD'))
     throw new WaitlessError(
       'invalid-parameter',
@@ -65,9 +77,10 @@ export async function submit(wire: Wire, service: string, options: SubmitOptions
     );
   const path = callPath(service, options.path, options.query);
   const headers = submitHeaders(options);
+  if (body?.contentType !== undefined && !headers.has('content-type')) headers.set('Content-Type', body.contentType);
   let response: Response;
   try {
-    response = await wire.send({ method, path, headers, body, signal: options.signal });
+    response = await wire.send({ method, path, headers, body: body?.bytes, signal: options.signal });
   } catch (error) {
     if (!(error instanceof WaitlessError)) throw error;
     const id = error.headers?.['operation-id'];
@@ -75,17 +88,26 @@ export async function submit(wire: Wire, service: string, options: SubmitOptions
       return { kind: 'result', response: await fromEnvelope(wire, id, options.signal) };
     throw error.code === 'unreachable' && error.members?.['accepted'] !== false ? inDoubt(error, options) : error;
   }
+  return readSubmitted(wire, response, { head: method === 'HEAD', signal: options.signal });
+}
+
+/** Reads the answer of a route that hands work over: a result, or a 202 with its receipt. */
+export async function readSubmitted(
+  wire: Wire,
+  response: Response,
+  { head = false, signal }: { head?: boolean; signal: AbortSignal | undefined },
+): Promise<SubmitOutcome> {
   if (response.headers.has('operation-status'))
-    return { kind: 'result', response: await readResult(wire, response, options.signal) };
+    return { kind: 'result', response: await readResult(wire, response, signal) };
   const replayed = response.headers.get('idempotent-replayed') === 'true';
   // An answer without an id is durability `none`: a bounded memory queue took it and nothing can be looked up.
   const id = response.headers.get('operation-id');
   const receipt =
     id === null
       ? undefined
-      : method === 'HEAD'
-        ? await receiptOf(wire, id, options.signal)
-        : await readJson<OperationReceipt>(wire.url, response, options.signal);
+      : head
+        ? await receiptOf(wire, id, signal)
+        : await readJson<OperationReceipt>(wire.url, response, signal);
   if (receipt === undefined) {
     await response.body?.cancel();
     if (response.status !== 202)
@@ -95,7 +117,14 @@ export async function submit(wire: Wire, service: string, options: SubmitOptions
         { status: response.status },
       );
   }
-  return { kind: 'accepted', operation: receipt, retryAfterSeconds: retryAfterSeconds(response), replayed };
+  const { cacheStatus } = storeFields(response);
+  return {
+    kind: 'accepted',
+    operation: receipt,
+    retryAfterSeconds: retryAfterSeconds(response),
+    replayed,
+    cacheStatus,
+  };
 }
 
 /** An answer to HEAD has no body (RFC 9110 9.3.2), so the receipt is read where it stands as well. */
@@ -123,24 +152,7 @@ function inDoubt(error: WaitlessError, options: SubmitOptions): WaitlessError {
 }
 
 function submitHeaders(options: SubmitOptions): Headers {
-  const headers = new Headers();
-  const given = options.headers;
-  const pairs =
-    given === undefined
-      ? []
-      : given instanceof Headers || Array.isArray(given)
-        ? [...(given as Iterable<[string, string]>)]
-        : Object.entries(given);
-  for (const [name, value] of pairs) {
-    try {
-      headers.append(name, value);
-    } catch {
-      throw new WaitlessError(
-        'invalid-parameter',
-        `the header ${name} cannot be sent: its name or value has characters that HTTP does not allow.`,
-      );
-    }
-  }
+  const headers = headersOf(options.headers);
   const preferences = [
     ...(options.respondAsync ? ['respond-async'] : []),
     ...(options.waitSeconds === undefined ? [] : [`wait=${wholeSeconds(options.waitSeconds)}`]),
@@ -154,7 +166,46 @@ function submitHeaders(options: SubmitOptions): Headers {
   if (options.priority !== undefined) setHeader(headers, 'Operation-Priority', String(options.priority));
   if (options.durability !== undefined) setHeader(headers, 'Operation-Durability', options.durability);
   if (options.labels !== undefined) setHeader(headers, 'Operation-Labels', labelList(options.labels));
+  if (options.resultKey !== undefined) setHeader(headers, 'Result-Key', keyField(options.resultKey));
+  const directives = cacheDirectives(options);
+  if (directives !== '') {
+    if (headers.has('cache-control'))
+      throw new WaitlessError(
+        'conflicting-headers',
+        'a Cache-Control header was given beside fresh, maxAge or onlyStored, which travel in that header; give one of them.',
+      );
+    setHeader(headers, 'Cache-Control', directives);
+  }
   return headers;
+}
+
+function cacheDirectives({ fresh, maxAge, onlyStored }: SubmitOptions): string {
+  if (fresh && (onlyStored || maxAge !== undefined))
+    throw new WaitlessError(
+      'conflicting-headers',
+      'fresh asks for new work, maxAge and onlyStored for a stored result; give one of them.',
+    );
+  if (maxAge !== undefined && !(Number.isFinite(maxAge) && maxAge >= 0))
+    throw new WaitlessError('invalid-parameter', `maxAge must be a number of seconds, not ${maxAge}.`);
+  return [
+    ...(fresh ? ['no-cache'] : []),
+    // Rounded down: nothing older than what was asked for may come back.
+    ...(maxAge === undefined ? [] : [`max-age=${Math.floor(maxAge)}`]),
+    ...(onlyStored ? ['only-if-cached'] : []),
+  ].join(', ');
+}
+
+/** A header field holds bytes, so a key that is not ASCII travels as its UTF-8 bytes; blanks at its ends would be lost on the way. */
+function keyField(key: string): string {
+  const bytes = utf8(key);
+  if (bytes.length === 0 || bytes.length > 512)
+    throw new WaitlessError('invalid-parameter', `a result key is 1 to 512 bytes of UTF-8, not ${bytes.length}.`);
+  if (key.trim() !== key || hasControls(key))
+    throw new WaitlessError(
+      'invalid-parameter',
+      'a result key with control characters, or with blanks at its ends, cannot travel in a header.',
+    );
+  return String.fromCharCode(...bytes);
 }
 
 /** A structured-field string (RFC 9651 3.3.3), the form every key fits into. */
@@ -175,10 +226,4 @@ function labelList(labels: Readonly<Record<string, string>>): string {
       return `${name}=${value}`;
     })
     .join(', ');
-}
-
-function toBytes(body: SubmitOptions['body']): Uint8Array<ArrayBuffer> | undefined {
-  if (body === undefined) return undefined;
-  if (typeof body === 'string') return new TextEncoder().encode(body) as Uint8Array<ArrayBuffer>;
-  return body instanceof ArrayBuffer ? new Uint8Array(body) : (body as Uint8Array<ArrayBuffer>);
 }

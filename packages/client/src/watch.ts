@@ -1,29 +1,20 @@
 // Follows one operation to its end by long-polling, across lost connections and restarts of the server.
 import { type Operation, WaitlessError } from '@waitless/protocol';
-import { pauseMs, sleep } from './backoff.ts';
+import { pauseMs } from './backoff.ts';
 import { operation } from './operations.ts';
+import { defaultSeams, type Seams } from './seams.ts';
 import type { Wire } from './wire.ts';
 
 /** The most a server holds by default, below the 60 s at which proxies cut; more would only be capped. */
-const pollSeconds = 50;
+export const pollSeconds = 50;
 /** A poll that comes back unchanged sooner than this was not held (a server that stops, a cap on waiters), so asking again at once would spin. */
-const heldAtLeastMs = 500;
+export const heldAtLeastMs = 500;
 
 export interface WatchOptions {
   signal?: AbortSignal | undefined;
   /** Called before each pause after a failed look, so that a person can be told. */
   onRetry?: ((error: WaitlessError, pauseMs: number) => void) | undefined;
 }
-
-/** Replaceable in tests. */
-export interface WatchSeams {
-  random: () => number;
-  /** Milliseconds that only grow. */
-  now: () => number;
-  sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
-}
-
-export const defaultSeams: WatchSeams = { random: Math.random, now: () => performance.now(), sleep };
 
 /**
  * Yields the state at once, then again after every change of state or progress, and ends after the terminal one. Lost
@@ -34,7 +25,7 @@ export async function* watch(
   wire: Wire,
   id: string,
   options: WatchOptions,
-  seams: WatchSeams = defaultSeams,
+  seams: Seams = defaultSeams,
 ): AsyncGenerator<Operation, void, void> {
   const { signal, onRetry } = options;
   let etag: string | undefined;

@@ -72,6 +72,11 @@ export const errorTable = {
     'This Origin may not call the server',
     "Start the server with --cors-origin for the page's origin.",
   ),
+  'insufficient-scope': entry(
+    403,
+    'This key may not do that',
+    'What concerns all namespaces at once, such as services and backups, takes a key of the namespace "default".',
+  ),
   'not-found': entry(
     404,
     'There is nothing here',
@@ -98,6 +103,16 @@ export const errorTable = {
     409,
     'Another result was recorded first',
     'The first answer of a lease wins and cannot be replaced.',
+  ),
+  'service-read-only': entry(
+    409,
+    'The service comes from the configuration',
+    'It is changed where it is written (config file, environment or command line) and a restart; take another name for one over the API.',
+  ),
+  'backup-in-progress': entry(
+    409,
+    'A backup is under way',
+    'One is made at a time. GET /v1/backup shows how far it is.',
   ),
   'not-finished': entry(409, 'The operation has not ended', 'Only an ended operation can be purged. Cancel it first.'),
   'already-terminal': entry(409, 'The operation has already ended', 'An ended operation does not change any more.'),
@@ -131,6 +146,12 @@ export const errorTable = {
     'The Idempotency-Key was used for another request',
     'A key stands for one request: same method, path, query, Content-Type and body. Take a new key.',
   ),
+  'target-forbidden': entry(
+    422,
+    'The target may not be used',
+    'Targets given over the API must be public addresses. Start the server with --allow-network for the range, or name the service in the config file.',
+  ),
+  'too-many-services': entry(422, 'There are too many services', 'Remove some that are not used any more.'),
   'rate-limited': entry(429, 'Too many requests', 'Slow down and repeat after Retry-After.', true),
   'too-many-connections': entry(429, 'Too many connections or waiting requests', 'Repeat after Retry-After.', true),
   'queue-full': entry(429, 'The queue is full', 'Repeat after Retry-After.', true),

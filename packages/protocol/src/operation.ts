@@ -65,6 +65,16 @@ export interface Operation extends OperationReceipt {
   /** When an ended operation is forgotten. */
   expiresAt: string | null;
   error: OperationError | null;
+  /** With `?include=result`: the result, or null where there is none of at most 64 KB. */
+  result?: IncludedResult | null;
+}
+
+/** A result within a document. `body` is JSON as it came, or text; `bodyBase64` anything else. */
+export interface IncludedResult {
+  status: number;
+  headers: [name: string, value: string][];
+  body?: unknown;
+  bodyBase64?: string;
 }
 
 export interface Page<T> {
@@ -96,5 +106,17 @@ export interface ServiceSummary {
   name: string;
   target: 'http' | 'pull';
   mode: 'async' | 'sync';
+  /** Whether it comes from the server's configuration or was made over the API. */
+  source: 'config' | 'api';
   counts: Record<OperationStatus, number>;
+  recent: RecentDurations;
+}
+
+/** What the answering node learned from what it recorded itself. */
+export interface RecentDurations {
+  /** How long the work takes, from the begin of an attempt to its answer: the middle, and what nine of ten stay under. Null until one has ended. */
+  p50Ms: number | null;
+  p90Ms: number | null;
+  /** Operations that ended within the last minute. */
+  perMinute: number;
 }

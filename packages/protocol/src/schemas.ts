@@ -73,27 +73,36 @@ const progress: Record<string, Schema> = {
   data: { description: 'Any JSON, 16 KB at most.' },
 };
 
+const operation: Record<string, Schema> = {
+  ...receipt,
+  status: { type: 'string', enum: ['queued', 'running', 'succeeded', 'failed', 'cancelled'] },
+  done: { type: 'boolean' },
+  version: whole(1),
+  eventId: text,
+  startedAt: maybe(time),
+  updatedAt: time,
+  finishedAt: maybe(time),
+  attempt: whole(0),
+  maxAttempts: whole(1),
+  runAt: maybe(time),
+  deadline: maybe(time),
+  progress: maybe(object({ sequence: whole(1), ...progress }, ['sequence'])),
+  queuePosition: maybe(whole(0)),
+  estimatedCompletionAt: maybe(time),
+  expiresAt: maybe(time),
+  error: maybe(object({ code: text, message: text, type: text, detail: text }, ['code', 'message'])),
+  result: {
+    ...maybe(ref('ResultEnvelope')),
+    description: 'Only with `?include=result`; null while there is none, or none of at most 64 KB.',
+  },
+};
+
 export const schemas: Readonly<Record<string, Schema>> = {
   OperationReceipt: object(receipt),
-  Operation: object({
-    ...receipt,
-    status: { type: 'string', enum: ['queued', 'running', 'succeeded', 'failed', 'cancelled'] },
-    done: { type: 'boolean' },
-    version: whole(1),
-    eventId: text,
-    startedAt: maybe(time),
-    updatedAt: time,
-    finishedAt: maybe(time),
-    attempt: whole(0),
-    maxAttempts: whole(1),
-    runAt: maybe(time),
-    deadline: maybe(time),
-    progress: maybe(object({ sequence: whole(1), ...progress }, ['sequence'])),
-    queuePosition: maybe(whole(0)),
-    estimatedCompletionAt: maybe(time),
-    expiresAt: maybe(time),
-    error: maybe(object({ code: text, message: text, type: text, detail: text }, ['code', 'message'])),
-  }),
+  Operation: object(
+    operation,
+    Object.keys(operation).filter((name) => name !== 'result'),
+  ),
   OperationPage: object({ items: { type: 'array', items: ref('Operation') }, next: maybe(text) }),
   ResultEnvelope: object({ status: whole(100, 599), headers: headerValues, ...envelopeBody }, ['status', 'headers']),
   Timeline: object({
@@ -125,6 +134,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
         name: text,
         target: { type: 'string', enum: ['http', 'pull'] },
         mode: { type: 'string', enum: ['async', 'sync'] },
+        source: { type: 'string', enum: ['config', 'api'] },
         counts: object({
           queued: whole(0),
           running: whole(0),
@@ -132,10 +142,73 @@ export const schemas: Readonly<Record<string, Schema>> = {
           failed: whole(0),
           cancelled: whole(0),
         }),
+        recent: object({ p50Ms: maybe(whole(0)), p90Ms: maybe(whole(0)), perMinute: whole(0) }),
       }),
     },
     next: maybe(text),
   }),
+  Service: object(
+    {
+      target: object({
+        url: { type: 'string', format: 'uri' },
+        headers: { type: 'object', additionalProperties: text },
+        pull: { const: true },
+      }, []),
+    },
+    ['target'],
+    {
+      description: 'The same document as in the config file; every field is in docs/configuration.md.',
+      additionalProperties: true,
+    },
+  ),
+  ServiceDocument: object({
+    name: text,
+    source: { type: 'string', enum: ['config', 'api'] },
+    savedAt: maybe(time),
+    document: ref('Service'),
+  }),
+  Backup: object({
+    state: { type: 'string', enum: ['running', 'done', 'failed'] },
+    file: { ...maybe(text), description: "Path on the server's side." },
+    bytes: maybe(whole(0)),
+    startedAt: time,
+    createdAt: maybe(time),
+    copiedBytes: whole(0),
+    totalBytes: maybe(whole(0)),
+    error: maybe(object({ code: text, message: text })),
+  }),
+  BatchRequest: {
+    type: 'array',
+    maxItems: 1000,
+    description: 'Each item is what a request to /v1/call/{service}{path}?{query} of its own would be.',
+    items: ref('BatchItem'),
+  },
+  BatchItem: object(
+    {
+      service: text,
+      method: { type: 'string', default: 'POST' },
+      path: { type: 'string', description: 'Below the service, beginning with a slash.', default: '' },
+      query: { type: 'string', description: 'Without the question mark, percent-encoded.', default: '' },
+      headers: headerValues,
+      ...envelopeBody,
+    },
+    ['service'],
+    closed,
+  ),
+  BatchResponse: { type: 'array', description: 'One outcome for each item, in order.', items: ref('BatchOutcome') },
+  BatchOutcome: object(
+    {
+      status: { ...whole(200, 599), description: '202 accepted, 200 a stored result exists, else that of the problem.' },
+      operation: ref('OperationReceipt'),
+      replayed: { const: true, description: 'The Idempotency-Key was known: what its first use was told.' },
+      stored: { const: true, description: 'Answered from the store: the result is at resourceLocation.' },
+      age: { ...whole(0), description: 'Seconds since that result was stored.' },
+      cacheStatus: { type: 'string', description: 'Cache-Status (RFC 9211), for a request with a business key.' },
+      problem: ref('Problem'),
+      retryAfter: { ...whole(1), description: 'Seconds after which to send this item again.' },
+    },
+    ['status'],
+  ),
   LeaseRequest: object(
     {
       worker: { type: 'string', description: 'Name of the worker, shown in the timeline.' },

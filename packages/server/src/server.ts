@@ -2,26 +2,39 @@
 import { readFileSync } from 'node:fs';
 import { addressMatcher } from './config/addresses.ts';
 import { bearerKey, createKeyLookup } from './config/api-keys.ts';
+import { readApiService, shownService } from './config/api-service.ts';
 import { type Config, isPostgresAddress } from './config/config.ts';
+import { Admission } from './core/admission.ts';
+import { Backups } from './core/backups.ts';
 import { BodyBudget } from './core/body-budget.ts';
 import { Dispatch } from './core/dispatch.ts';
 import { Fetch } from './core/fetch.ts';
 import { FireAndForget } from './core/fire-and-forget.ts';
 import { Ids } from './core/ids.ts';
 import { Live } from './core/live.ts';
+import { LookUp } from './core/look-up.ts';
+import { MadeServices } from './core/made-services.ts';
+import { Outlooks } from './core/outlook.ts';
 import { Pace } from './core/pace.ts';
+import { QueueCounts } from './core/queue-counts.ts';
+import { QueueRoom } from './core/queue-room.ts';
+import { Polls } from './core/polls.ts';
 import { Reply } from './core/reply.ts';
 import { Services } from './core/services.ts';
 import { createSubmit } from './core/submit.ts';
 import { Sweep } from './core/sweep.ts';
 import { createWork } from './core/work.ts';
 import { Auth } from './edges/auth.ts';
+import { backupHandlers } from './edges/http/backup.ts';
+import { batchHandler } from './edges/http/batch.ts';
 import { callHandler } from './edges/http/call.ts';
 import { leaseHandlers } from './edges/http/leases.ts';
 import { HttpListener } from './edges/http/listener.ts';
 import { operateHandlers } from './edges/http/operate.ts';
 import { operationHandlers } from './edges/http/operations.ts';
+import { resultsByKeyHandlers } from './edges/http/results-by-key.ts';
 import { createRouter } from './edges/http/router.ts';
+import { serviceHandlers } from './edges/http/services.ts';
 import type { Engine } from './engine/engine.ts';
 import { observed } from './engine/observed.ts';
 import { sqliteEngine } from './engines/sqlite/engine.ts';
@@ -30,6 +43,7 @@ import { createLog, type Log } from './lib/log.ts';
 import { newMetrics } from './lib/metrics.ts';
 import { type Random, systemRandom } from './lib/random.ts';
 import type { Service } from './lib/service.ts';
+import { addressGuard } from './targets/address.ts';
 import { httpTarget } from './targets/http.ts';
 
 export const version: string = (
@@ -99,29 +113,66 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       ...(extras.pollMs === undefined ? {} : { everyMs: extras.pollMs }),
     });
     const pace = new Pace();
+    const counts = new QueueCounts(engine, () => clock.now());
+    const outlooks = new Outlooks({
+      engine,
+      pace,
+      counts,
+      service: (name) => services.get(name),
+      clock,
+    });
+    services.onChange(({ name, now }) => {
+      if (!now) pace.forget(name);
+    });
+    const admission = new Admission({ room: new QueueRoom(engine), outlooks, clock });
     const budget = new BodyBudget(config.maxBodyMemoryBytes);
     const fireAndForget = new FireAndForget();
-    const reply = new Reply({ engine, services, ids, live, pace, clock, random, log, metrics });
-    const target = httpTarget();
+    const reply = new Reply({ engine, services, ids, live, pace, counts, clock, random, log, metrics });
+    const guard = addressGuard({ isAllowed: addressMatcher(config.allowNetwork) });
+    const target = httpTarget({ isGuarded: (service) => services.wasMade(service), guard });
+    const made = new MadeServices({
+      engine,
+      services,
+      read: (name, document) => readApiService({ name, document, limits: config }),
+      checkTarget: async ({ target: to }) => (to.kind === 'http' ? guard.check(to.url) : undefined),
+      clock,
+      everyMs: extras.pollMs,
+      log,
+    });
+    const backups = new Backups({ engine, folder: config.backupFolder, instead: insteadOfBackup(config), log });
     const dispatch = new Dispatch({
       engine,
-      services: config.services.values(),
+      services,
       target,
       reply,
       ids,
       live,
       clock,
       budget,
+      counts,
       fireAndForget,
       backendBase: () => backendBase(),
       everyMs: extras.pollMs,
       log,
       metrics,
     });
-    const sweep = new Sweep({ engine, services, live, dispatch, clock, log, metrics, lastTimeMs });
-    const submit = createSubmit({ engine, services, ids, live, clock, random, fireAndForget, log, metrics });
-    const work = createWork({ engine, ids, live, clock, fireAndForget, log, metrics });
-    const fetch = new Fetch({ engine, ids, live, pace, clock, dispatch, log });
+    const polls = new Polls({ engine, services, target, reply, ids, live, clock, log, metrics });
+    const sweep = new Sweep({ engine, services, live, dispatch, polls, clock, log, metrics, lastTimeMs });
+    const submit = createSubmit({
+      engine,
+      services,
+      ids,
+      live,
+      clock,
+      random,
+      fireAndForget,
+      admission,
+      counts,
+      log,
+      metrics,
+    });
+    const work = createWork({ engine, ids, live, clock, fireAndForget, counts, log, metrics });
+    const fetch = new Fetch({ engine, ids, live, outlooks, clock, dispatch, log });
 
     const findKey = config.keys && createKeyLookup(config.keys);
     const auth = new Auth({
@@ -153,29 +204,45 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
 
     let state: 'starting' | 'ready' | 'stopping' = 'starting';
     const operations = operationHandlers({ fetch, services, ids, maxWaitMs: config.maxWaitMs });
+    const lookUp = new LookUp({ engine, services, ids, fetch, submit, budget, clock });
+    const resultsByKey = resultsByKeyHandlers({ services, lookUp, fetch, ids, outlooks, operations });
     const leases = leaseHandlers({ services, work, reply, maxWaitMs: config.maxWaitMs });
+    const oneService = serviceHandlers({ services, made, shown: shownService });
+    const backup = backupHandlers({ backups, live, maxWaitMs: config.maxWaitMs });
     const operate = operateHandlers({
       engine,
       services,
       fetch,
       ids,
       clock,
+      pace,
       version,
       keyRequired: auth.keysExist,
       isReady: () => state,
       metricsText: metricsReader(),
     });
-    const call = callHandler({ services, submit, fetch, pace, maxWaitMs: config.maxWaitMs });
+    const call = callHandler({ services, submit, fetch, outlooks, maxWaitMs: config.maxWaitMs });
     listener.route(
       createRouter({
         call,
         callPath: call,
+        batch: batchHandler({ services, submit }),
         listOperations: operations.list,
         getOperation: operations.status,
         getResult: operations.result,
         getTimeline: operations.timeline,
         cancelOperation: operations.cancel,
         listServices: operate.listServices,
+        getService: oneService.get,
+        putService: oneService.put,
+        removeService: oneService.remove,
+        backup: backup.make,
+        getBackup: backup.look,
+        findResult: resultsByKey.get,
+        purgeResult: resultsByKey.purge,
+        getResultByKey: resultsByKey.get,
+        purgeResultByKey: resultsByKey.purge,
+        refreshResult: resultsByKey.refresh,
         lease: leases.lease,
         replyLease: leases.reply,
         failLease: leases.fail,
@@ -193,7 +260,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
     );
 
     /** In the order they start; they stop in the opposite one, after those who wait have been let go. */
-    const parts: Service[] = [live, sweep, listener, dispatch];
+    const parts: Service[] = [live, made, sweep, listener, dispatch, polls, backups];
     const started: Service[] = [];
     try {
       for (const part of parts) {
@@ -232,7 +299,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       });
     });
 
-    return { url: listener.url, config, storeWarnings: warnings, stop, failed };
+    return { url: listener.url, config, storeWarnings: [...warnings, ...made.warnings], stop, failed };
 
     function metricsReader(): () => Promise<{ type: string; text: string }> {
       let registry: ReturnType<typeof import('./lib/metrics-text.ts').metricsRegistry> | undefined;
@@ -256,6 +323,12 @@ async function engineFor({ data, acceptWeakDurability }: Config): Promise<Engine
   const { postgresEngine } = await import('./engines/postgres/engine.ts');
   return postgresEngine({ url: data, acceptWeakDurability });
 }
+
+/** What keeps the data of a store that cannot copy itself. */
+const insteadOfBackup = ({ data }: Config): string =>
+  isPostgresAddress(data)
+    ? 'a PostgreSQL store is backed up by its own tools: pg_dump --format=custom --schema=waitless --file=waitless.dump "$DATABASE", or pg_basebackup --pgdata=DIR for the whole server'
+    : 'a store in memory keeps nothing over a stop, so there is nothing to back up; start the server with --data FOLDER';
 
 /** Summed over namespaces, so that the number of series is bounded by the operator's own services. */
 function totals(counts: Awaited<ReturnType<Engine['counts']>>): { service: string; status: string; count: number }[] {

@@ -32,7 +32,12 @@ export const dev: CommandModule = {
       const backend = await startDevBackend({ onError: (error) => output.note(`example backend: ${error.message}`) });
       let resolved: ResolvedConfig | undefined;
       try {
-        const own = resolveConfig({ ...sources, options: { ...options, data: ':memory:' } });
+        // Without what may be about the examples, which are not there yet.
+        const own = resolveConfig({
+          env: { ...terminal.env, WAITLESS_KEY: undefined, WAITLESS_VALID_FOR: undefined },
+          cwd: terminal.cwd,
+          options: { ...options, data: ':memory:', key: undefined, validFor: undefined },
+        });
         // Services of the user's own, under whatever names, come before the examples.
         const free = (name: string): boolean => !own.config.services.has(name);
         const given = (name: string): readonly string[] =>

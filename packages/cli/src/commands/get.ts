@@ -18,7 +18,7 @@ export const get: CommandModule = {
     );
     command.action(async (id: string, options: Options) => {
       const client = await connect(options, context.terminal);
-      const { operation } = await client.operation(id);
+      const { operation } = await client.get(id);
       if (options.json) context.output.json(operation);
       else print(operation, context);
     });
@@ -44,6 +44,9 @@ function print(operation: Operation, { terminal, output }: CommandContext): void
       'progress',
       progress === null ? undefined : plain([percent, progress.stage, progress.message].filter(Boolean).join('  ')),
     ],
+    ['key', operation.key === null ? undefined : plain(operation.key)],
+    ['queue', operation.queuePosition === null ? undefined : `${operation.queuePosition} ahead`],
+    ['expected', operation.done ? undefined : at(operation.estimatedCompletionAt)],
     ['attempt', operation.attempt === 0 ? undefined : `${operation.attempt} of ${operation.maxAttempts}`],
     ['correlation', operation.correlationId === operation.id ? undefined : plain(operation.correlationId)],
     ['labels', labels.length === 0 ? undefined : plain(labels.join(', '))],

@@ -192,6 +192,7 @@ test('timeline and services', async (t) => {
                 target: 'http',
                 mode: 'async',
                 counts: { queued: 1, running: 2, succeeded: 3, failed: 4, cancelled: 5 },
+                recent: { p50Ms: null, p90Ms: null, perMinute: 0 },
               },
             ],
             next: null,

@@ -44,7 +44,7 @@ export const result: CommandModule = {
       const outcome =
         options.wait === undefined
           ? await client.result(id)
-          : await followToResult({ client, id, waitMs: options.wait, comeBack }, context);
+          : await followToResult({ client, id, waitMs: options.wait, connection: connectionWords(options) }, context);
       if (outcome.kind === 'pending')
         throw new Failure(
           `there is no result yet (${describe(outcome.operation, context.terminal.now())}). To wait for it: ${commandLine(...comeBack)}`,

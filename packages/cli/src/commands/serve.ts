@@ -11,6 +11,7 @@ export const serve: CommandModule = {
       await import('@waitless/server');
     examples(command, [
       'npx waitless serve --target score=http://127.0.0.1:9001',
+      'npx waitless serve --target score=http://127.0.0.1:9001 --key score=/customerId --valid-for score=24h',
       'npx waitless serve --pull jobs --data /var/lib/waitless --port 8080',
       'npx waitless serve --pull jobs --data postgres://waitless@db.example.com:5432/waitless',
       'npx waitless serve --config waitless.yaml --print-config',

@@ -149,6 +149,34 @@ test('on a terminal the progress is a live bar that is gone at the end', async (
   assert.match(stderr, /succeeded after 3\.0 s\n$/);
 });
 
+test('on a terminal the queue and the time that is left are shown', async (t) => {
+  const { promise: drawn, resolve: sawAll } = Promise.withResolvers<void>();
+  // The clock of these tests says one minute past midnight.
+  const waiting = operation({ status: 'queued', queuePosition: 3, estimatedCompletionAt: '2026-01-01T00:01:40.000Z' });
+  const late = operation({ version: 2, estimatedCompletionAt: '2026-01-01T00:00:59.000Z' });
+  const { promise: sawQueue, resolve: queueSeen } = Promise.withResolvers<void>();
+  const { env } = await fakeServer(t, ({ path, headers }, response) => {
+    if (path.startsWith('/v1/call/')) sendJson(response, 202, operation(), { 'Operation-Id': 'op1' });
+    else if (path.endsWith('/result'))
+      response.writeHead(200, { 'Operation-Status': 'succeeded', 'Operation-Id': 'op1' }).end('done\n');
+    else if (headers['if-none-match'] === undefined) sendJson(response, 200, waiting, { ETag: 'W/"1"' });
+    else if (headers['if-none-match'] === 'W/"1"')
+      void sawQueue.then(() => sendJson(response, 200, late, { ETag: 'W/"2"' }));
+    else void drawn.then(() => sendJson(response, 200, ended('succeeded')));
+  });
+  const { code, stderr } = await run(['submit', 'score', '--wait'], {
+    env: { ...env, NO_COLOR: '1' },
+    tty: true,
+    onStderr: (text) => {
+      if (text.includes('about 40 s left')) queueSeen();
+      if (text.includes('longer than usual')) sawAll();
+    },
+  });
+  assert.equal(code, 0);
+  assert.match(stderr, /queued, 3 ahead .*about 40 s left/);
+  assert.match(stderr, /running .*longer than usual/);
+});
+
 test("a failed operation's answer still goes to stdout, with exit code 1 and a line on stderr", async (t) => {
   const { env } = await serverWith(t, [ended('failed')], 'failed');
   const { code, stdout, stderr } = await run(['submit', 'score', '--wait', '-i'], { env });
@@ -167,6 +195,7 @@ test('Ctrl-C leaves the operation running and says how to come back, exit code 1
   assert.equal(code, 130);
   assert.equal(stdout, '');
   assert.ok(stderr.includes(`Come back with: npx waitless result op1 --wait --url ${url}\n`), stderr);
+  assert.ok(stderr.includes(`\`npx waitless watch op1 --url ${url}\` follows it`), stderr);
 });
 
 test('--wait SECONDS gives up in time and says how to come back, exit code 1', async (t) => {

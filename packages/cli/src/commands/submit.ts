@@ -21,6 +21,7 @@ import { addConnectionOptions, connect, type ConnectionOptions, connectionWords 
 import { Failure, systemSentence, wrongUsage } from '../failure.ts';
 import { followToResult } from '../follow.ts';
 import type { Terminal } from '../terminal.ts';
+import { mediaTypeOf } from '../media-type.ts';
 import { commandLine } from '../text.ts';
 import { writeResult } from '../write-result.ts';
 
@@ -131,7 +132,8 @@ async function run(
   const comeBack = ['result', operation.id, '--wait', ...connectionWords(options)];
   if (options.wait !== undefined) {
     if (output.attended) output.note(output.err.dim(`operation ${operation.id}`));
-    const result = await followToResult({ client, id: operation.id, waitMs: options.wait, comeBack }, context);
+    const following = { client, id: operation.id, waitMs: options.wait, connection: connectionWords(options) };
+    const result = await followToResult(following, context);
     return writeResult(result, { ...options, file: options.output }, context);
   }
   if (options.json) output.json(operation);
@@ -195,25 +197,5 @@ async function readData(data: string, terminal: Terminal): Promise<Uint8Array> {
     return await readFile(resolve(terminal.cwd, data.slice(1)));
   } catch (error) {
     throw wrongUsage(`-d: ${systemSentence(error as NodeJS.ErrnoException)}`);
-  }
-}
-
-/** Larger bodies are not parsed just to name their type. */
-const largestLookedAt = 16 * 1024 * 1024;
-
-/** The media type where none was given: JSON, text, or just bytes. Only looked at; what is sent is what was given. */
-function mediaTypeOf(body: Uint8Array): string {
-  if (body.length > largestLookedAt) return 'application/octet-stream';
-  let text: string;
-  try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(body);
-  } catch {
-    return 'application/octet-stream';
-  }
-  try {
-    JSON.parse(text);
-    return 'application/json';
-  } catch {
-    return 'text/plain; charset=utf-8';
   }
 }

@@ -5,6 +5,19 @@ export type ServiceTarget =
   | { readonly kind: 'http'; readonly url: string; readonly headers: Readonly<Record<string, string>> }
   | { readonly kind: 'pull' };
 
+/** Where the business key of a request stands. `path`: number of a segment after the service, from 1. */
+export type KeyRule =
+  | { readonly from: 'body'; readonly pointer: string }
+  | { readonly from: 'query'; readonly name: string }
+  | { readonly from: 'header'; readonly name: string }
+  | { readonly from: 'path'; readonly segment: number };
+
+/** At most `requests` submits within `windowMs`, per namespace. */
+export interface RateLimit {
+  readonly requests: number;
+  readonly windowMs: number;
+}
+
 /** One service with every default filled in. Times in milliseconds, sizes in bytes. */
 export interface ServiceConfig {
   readonly name: string;
@@ -28,6 +41,20 @@ export interface ServiceConfig {
   readonly concurrency: number;
   readonly maxBodyBytes: number;
   readonly retentionMs: number;
+  /** The parts of the business key, in order; empty where requests have none but what a client names in Result-Key. */
+  readonly key: readonly KeyRule[];
+  /** Methods whose requests share results under a key. */
+  readonly keyMethods: readonly string[];
+  /** How long a result answers new submits; undefined: not, unless the backend says so. */
+  readonly validForMs: number | undefined;
+  /** How long after that it still does while a new one is computed. */
+  readonly staleMs: number;
+  /** Whether a backend that answers 202 with a status URL is polled for the client. */
+  readonly poll: boolean;
+  /** Submits taken in a time; undefined: as many as come. */
+  readonly rate: RateLimit | undefined;
+  /** Most operations that may wait in the queue of a namespace. */
+  readonly maxQueued: number | undefined;
   readonly priority: number;
 }
 
@@ -52,6 +79,8 @@ export interface Config {
   readonly port: number;
   /** Absolute path of the data folder, `:memory:`, or the address of a PostgreSQL database, password included: never to be shown. */
   readonly data: string;
+  /** Absolute path of the folder for backups; undefined where the store is no folder. */
+  readonly backupFolder: string | undefined;
   /** Work also on a PostgreSQL that may lose what it has confirmed. */
   readonly acceptWeakDurability: boolean;
   readonly services: ReadonlyMap<string, ServiceConfig>;

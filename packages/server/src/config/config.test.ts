@@ -21,6 +21,7 @@ const file = (name: string, text: string): string => {
 /** Resolves in an empty folder unless told otherwise, so that no file of the machine is read. */
 const resolve = (sources: Partial<ConfigSources> = {}): ResolvedConfig =>
   resolveConfig({ env: {}, cwd: join(folder, 'empty'), ...sources });
+const score = { target: ['score=http://127.0.0.1:1'] };
 const refusal = (sources: Partial<ConfigSources>): ConfigError => {
   try {
     resolve(sources);
@@ -60,7 +61,16 @@ describe('defaults', () => {
   test('the result does not change any more', () => {
     const { config } = resolve({ options: { target: ['score=http://127.0.0.1:1'] } });
     const service = config.services.get('score')!;
-    for (const frozen of [config, config.allowNetwork, service, service.target, service.retry, service.forward])
+    for (const frozen of [
+      config,
+      config.allowNetwork,
+      service,
+      service.target,
+      service.retry,
+      service.forward,
+      service.key,
+      service.keyMethods,
+    ])
       assert.ok(Object.isFrozen(frozen));
     assert.throws(() => (config.services as Map<string, unknown>).set('other', service), /does not change/);
     assert.throws(() => (config.services as Map<string, unknown>).clear(), /does not change/);
@@ -177,6 +187,45 @@ describe('sources', () => {
     );
   });
 
+  test('key and validity of services by flag and variable, without a file', () => {
+    const { config, origins } = resolve({
+      options: {
+        target: ['score=http://127.0.0.1:1', 'map=http://127.0.0.1:2'],
+        key: ['map=path:1', 'map=query:z,oom'],
+      },
+      env: { WAITLESS_KEY: 'score=/customerId, map=/replaced', WAITLESS_VALID_FOR: 'score=24h,map=1h' },
+    });
+    const [score, map] = [config.services.get('score')!, config.services.get('map')!];
+    assert.deepEqual(score.key, [{ from: 'body', pointer: '/customerId' }]);
+    assert.deepEqual([score.validForMs, map.validForMs], [86_400_000, 3_600_000]);
+    // A flag wins over the variable, for the service it names.
+    assert.deepEqual(map.key, [
+      { from: 'path', segment: 1 },
+      { from: 'query', name: 'z,oom' },
+    ]);
+    assert.equal(origins.get('services.score.key.body')?.text, 'environment WAITLESS_KEY');
+    assert.equal(origins.get('services.map.key')?.text, 'flag --key');
+    assert.equal(origins.has('services.map.key.body'), false);
+    assert.equal(origins.get('services.score.validFor')?.text, 'environment WAITLESS_VALID_FOR');
+  });
+
+  test('a key of the command line replaces that of the file whole', () => {
+    file(
+      'keyed.yaml',
+      'services:\n  score:\n    target: { url: "http://127.0.0.1:1" }\n    key: { body: /a, methods: [POST] }\n    validFor: 2h\n',
+    );
+    const { config, origins } = resolve({
+      cwd: folder,
+      options: { config: 'keyed.yaml', key: ['score=header:X-Customer'] },
+    });
+    const score = config.services.get('score')!;
+    assert.deepEqual(score.key, [{ from: 'header', name: 'x-customer' }]);
+    assert.deepEqual(score.keyMethods, ['GET', 'HEAD', 'POST']);
+    assert.equal(score.validForMs, 7_200_000);
+    assert.equal(origins.has('services.score.key.methods'), false);
+    assert.equal(origins.get('services.score.validFor')?.text, 'keyed.yaml line 5');
+  });
+
   test('a target of the command line replaces that of the file whole and keeps the other fields', () => {
     file(
       'over.yaml',
@@ -287,7 +336,7 @@ describe('refusals name the place and the fix', () => {
     ['unknown level', { options: { logLevel: 'loud' } }, 'logLevel', /takes debug, info, warn, error or silent/],
     ['another store', { env: { WAITLESS_DATA: 'redis://db' } }, 'data', /no other URL/],
     ['unknown flag', { options: { hots: 'x' } }, 'hots', /^--hots: there is no such option; did you mean "--host"\?$/],
-    ['flag of a later version', { options: { validFor: ['score=24h'] } }, 'validFor', /^--valid-for: not built yet/],
+    ['flag of a later version', { options: { metricsPort: '1' } }, 'metricsPort', /^--metrics-port: not built yet/],
     ['unknown variable', { env: { WAITLESS_HOTS: 'x' } }, 'WAITLESS_HOTS', /did you mean "WAITLESS_HOST"\?$/],
     ['variable of a later version', { env: { WAITLESS_METRICS_PORT: '1' } }, 'WAITLESS_METRICS_PORT', /not built yet/],
     ['unknown field', { document: { prot: 1 } }, 'prot', /^prot: there is no such field; did you mean "port"\?$/],
@@ -296,6 +345,73 @@ describe('refusals name the place and the fix', () => {
       { document: { target: 'score=http://x' } },
       'target',
       /services stand under "services"/,
+    ],
+    [
+      'key in the wrong place',
+      { document: { key: 'score=/customerId' } },
+      'key',
+      /it is a field of a service, such as services: \{ score: \{ key: \{ body: "\/customerId" \} \} \}/,
+    ],
+    [
+      'key of a service that is none',
+      { options: { ...score, key: ['scoer=/id'] } },
+      'services.scoer.key',
+      /^--key: there is no service "scoer"; did you mean "score"\?$/,
+    ],
+    [
+      'key of no service',
+      { options: { key: ['score=/id'] } },
+      'services.score.key',
+      /^--key: .*; add it with --target score=URL or --pull score$/,
+    ],
+    ['key without a name', { options: { ...score, key: ['/id'] } }, 'key', /^--key: it takes NAME=RULE, such as/],
+    [
+      'key without a place',
+      { options: { ...score, key: ['score=customerId'] } },
+      'services.score.key',
+      /^--key score: "customerId" is no place of a key; .*did you mean "\/customerId"\?$/,
+    ],
+    [
+      'key of a misspelt place',
+      { options: { ...score, key: ['score=qurey:a'] } },
+      'services.score.key',
+      /did you mean "query"\?$/,
+    ],
+    [
+      'key in no segment',
+      { options: { ...score, key: ['score=path:0'] } },
+      'services.score.key',
+      /^--key score: "0" does not fit; it takes a whole number from 1/,
+    ],
+    [
+      'key in a credential',
+      { options: { ...score, key: ['score=header:Authorization'] } },
+      'services.score.key',
+      /^--key score: "Authorization" carries a credential/,
+    ],
+    [
+      'key twice the same',
+      { env: { WAITLESS_KEY: 'score=/a,score=/a' }, options: score },
+      'services.score.key',
+      /^WAITLESS_KEY score: .*twice; keep one$/,
+    ],
+    [
+      'validity without a unit',
+      { options: { ...score, validFor: ['score=24'] } },
+      'services.score.validFor',
+      /^--valid-for score: "24" is not a duration/,
+    ],
+    [
+      'validity twice',
+      { options: { ...score, validFor: ['score=24h', 'score=1h'] } },
+      'services.score.validFor',
+      /^--valid-for: .*given twice; keep one$/,
+    ],
+    [
+      'validity of a service that is none',
+      { env: { WAITLESS_VALID_FOR: 'scores=24h' }, options: score },
+      'services.scores.validFor',
+      /^WAITLESS_VALID_FOR: .*did you mean "score"\?$/,
     ],
     ['services that are a list', { document: { services: ['score'] } }, 'services', /it takes names of services/],
     [
@@ -376,8 +492,8 @@ describe('refusals name the place and the fix', () => {
     ['a wrong element', 'allowNetwork:\n  - 10.0.0.0/8\n  - here\n', /^allowNetwork: "here" .* \(bad\.yaml line 3\)$/],
     [
       'a field of a service',
-      'services:\n  score:\n    target: { url: "http://127.0.0.1:1" }\n    validFor: 24h\n',
-      /^services\.score\.validFor: not built yet; remove the field \(bad\.yaml line 4\)$/,
+      'services:\n  score:\n    target: { url: "http://127.0.0.1:1" }\n    publishTransitions: true\n',
+      /^services\.score\.publishTransitions: not built yet; remove the field \(bad\.yaml line 4\)$/,
     ],
   ];
   for (const [title, text, message] of files) {

@@ -1,5 +1,5 @@
 // Resolves the configuration once, at start: flags > environment > file > default, each value with its origin, the result frozen.
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { isLoopback } from './addresses.ts';
 import { ConfigError, WrongValue } from './config-error.ts';
 import { readConfigFile } from './config-file.ts';
@@ -7,7 +7,7 @@ import type { Config } from './config-shape.ts';
 import { readKeyFile } from './key-file.ts';
 import { type Option, type OptionName, optionTable, type OptionValues } from './options.ts';
 import { frozenMap } from './frozen-map.ts';
-import { resolveServices, targetsOf } from './services.ts';
+import { namedServices, resolveServices } from './services.ts';
 import {
   codeDocument,
   type ConfigSources,
@@ -65,7 +65,7 @@ export function resolveConfig(sources: ConfigSources): ResolvedConfig {
       };
     const variable = environmentValue(option, sources.env);
     if (variable !== undefined) {
-      const value = option.list && option.name !== 'target' ? splitList(variable) : variable;
+      const value = option.list && option.argument?.startsWith('NAME=') !== true ? splitList(variable) : variable;
       return {
         value,
         origin: { kind: 'environment', text: `environment ${option.env}` },
@@ -118,13 +118,17 @@ export function resolveConfig(sources: ConfigSources): ResolvedConfig {
     values,
     file,
     origins,
-    targets: [...targetsOf('environment', sources, options), ...targetsOf('flag', sources, options)],
+    named: [namedServices('environment', sources, options), namedServices('flag', sources, options)],
   });
   const store = resolveStore({ values, found, cwd: sources.cwd });
   const config: Config = Object.freeze({
     host: values.host,
     port: values.port,
     data: store.data,
+    backupFolder:
+      store.shown.kind === 'folder'
+        ? resolve(found.get('backupFolder')?.folder ?? sources.cwd, values.backupFolder ?? join(store.data, 'backups'))
+        : undefined,
     acceptWeakDurability: values.iAcceptWeakDurability,
     services,
     keys,

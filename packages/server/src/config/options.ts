@@ -18,11 +18,14 @@ export interface OptionValues {
   host: string;
   port: number;
   data: string;
+  backupFolder: string | undefined;
   dataPasswordFile: string | undefined;
   iAcceptWeakDurability: boolean;
   config: string | undefined;
   target: readonly string[];
   pull: readonly string[];
+  key: readonly string[];
+  validFor: readonly string[];
   apiKeyFile: string | undefined;
   publicUrl: string | undefined;
   backendUrl: string | undefined;
@@ -119,6 +122,14 @@ export const optionTable: readonly Option[] = [
       'A folder in sight of whoever started it; in memory by default would lose acknowledged work at the first restart.',
   }),
   option({
+    name: 'backupFolder',
+    argument: 'DIR',
+    read: textValue,
+    help: 'folder that backups are written to (default: backups in the data folder)',
+    reason:
+      'In the data folder, which is there and readable for its owner alone. A folder on another disk also outlives the loss of this one.',
+  }),
+  option({
     name: 'dataPasswordFile',
     argument: 'FILE',
     read: textValue,
@@ -159,6 +170,24 @@ export const optionTable: readonly Option[] = [
     read: textValue,
     help: 'a service whose work is taken by pull workers',
     reason: 'None, as for --target.',
+  }),
+  option({
+    name: 'key',
+    argument: 'NAME=RULE',
+    list: true,
+    inFile: false,
+    read: textValue,
+    help: "where the business key of a service's requests stands: /customerId in the body, query:NAME, header:NAME or path:1; several for one service are the parts of its key",
+    reason: 'None: whoever shares results between requests has to know what makes two of them the same.',
+  }),
+  option({
+    name: 'validFor',
+    argument: 'NAME=DURATION',
+    list: true,
+    inFile: false,
+    read: textValue,
+    help: 'how long a stored result of a service answers new requests with the same key',
+    reason: 'None: nobody but you knows how old an answer may be; without it every request is computed.',
   }),
   option({
     name: 'apiKeyFile',
@@ -265,8 +294,6 @@ export const optionTable: readonly Option[] = [
 
 /** Documented options of later versions: refused by name, so that nobody believes they work. */
 export const unbuiltOptions: readonly { readonly name: string; readonly flag: string; readonly env: string }[] = [
-  { name: 'key', flag: '--key', env: 'WAITLESS_KEY' },
-  { name: 'validFor', flag: '--valid-for', env: 'WAITLESS_VALID_FOR' },
   { name: 'metricsPort', flag: '--metrics-port', env: 'WAITLESS_METRICS_PORT' },
 ];
 

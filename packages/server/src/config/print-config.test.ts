@@ -22,11 +22,11 @@ const resolved = () => {
   );
   writeFileSync(
     join(folder, 'c.yaml'),
-    'apiKeyFile: ops.keys\nmaxWait: 90s\nservices:\n  score:\n    target: { url: "http://127.0.0.1:9001", headers: { Authorization: "Bearer hunter2" } }\n    retry: { maxAttempts: 2 }\n  "123":\n    target: { pull: true }\n',
+    'apiKeyFile: ops.keys\nmaxWait: 90s\nservices:\n  score:\n    target: { url: "http://127.0.0.1:9001", headers: { Authorization: "Bearer hunter2" } }\n    retry: { maxAttempts: 2 }\n    key: { body: /customerId, methods: [POST] }\n    rate: 100/s\n  "123":\n    target: { pull: true }\n    key: [{ path: 1 }, { query: "a, b" }]\n    maxQueued: 7\n',
   );
   return resolveConfig({
     cwd: folder,
-    options: { config: 'c.yaml', port: '0', corsOrigin: ['https://a.example.com'] },
+    options: { config: 'c.yaml', port: '0', corsOrigin: ['https://a.example.com'], validFor: ['score=24h'] },
     env: { WAITLESS_LOG_LEVEL: 'info' },
   });
 };
@@ -44,7 +44,13 @@ describe('--print-config', () => {
     assert.deepEqual(byPath.get('services.score.retry.maxAttempts'), [2, 'c.yaml line 6']);
     assert.deepEqual(byPath.get('services.score.retry.maxDelay'), ['5m', 'default']);
     assert.deepEqual(byPath.get('services.score.target.headers.Authorization'), ['***', 'c.yaml line 5']);
-    assert.deepEqual(byPath.get('services.123.target.pull'), [true, 'c.yaml line 8']);
+    assert.deepEqual(byPath.get('services.123.target.pull'), [true, 'c.yaml line 10']);
+    assert.deepEqual(byPath.get('services.score.key.body'), ['/customerId', 'c.yaml line 7']);
+    assert.deepEqual(byPath.get('services.score.key.methods'), [['POST'], 'c.yaml line 7']);
+    assert.deepEqual(byPath.get('services.score.validFor'), ['1d', 'flag --valid-for']);
+    assert.deepEqual(byPath.get('services.score.rate'), ['100/s', 'c.yaml line 8']);
+    assert.deepEqual(byPath.get('services.score.maxQueued'), [undefined, 'default']);
+    assert.deepEqual(byPath.get('services.123.key'), [[{ path: 1 }, { query: 'a, b' }], 'c.yaml line 11']);
     for (const option of optionTable) if (option.field !== undefined) assert.ok(byPath.has(option.field), option.name);
   });
 

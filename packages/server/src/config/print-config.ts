@@ -3,7 +3,9 @@ import { formatDuration } from '@waitless/protocol';
 import { yaml } from './yaml.ts';
 import type { ResolvedConfig } from './config.ts';
 import type { ServiceConfig } from './config-shape.ts';
+import { keyField, sharingMethods } from './key-rule.ts';
 import { type OptionName, optionTable } from './options.ts';
+import { formatRate } from './rate.ts';
 import { defaultOrigin } from './sources.ts';
 import { formatSize } from './values.ts';
 
@@ -11,7 +13,12 @@ export interface ConfigEntry {
   /** `port`, `services.score.target.url` as steps. */
   readonly path: readonly string[];
   /** As a person would write it; undefined: not set. Secrets are `***`. */
-  readonly value: string | number | boolean | readonly string[] | undefined;
+  readonly value:
+    | string
+    | number
+    | boolean
+    | readonly (string | Readonly<Record<string, string | number>>)[]
+    | undefined;
   /** Where it came from. */
   readonly origin: string;
 }
@@ -29,11 +36,26 @@ function withoutPassword(text: string): string {
 }
 
 /** Services stand under `services`, the others never change a running server. */
-const elsewhere: ReadonlySet<OptionName> = new Set(['target', 'pull', 'config', 'printConfig']);
+const elsewhere: ReadonlySet<OptionName> = new Set(['target', 'pull', 'key', 'validFor', 'config', 'printConfig']);
 const durations: ReadonlySet<OptionName> = new Set(['maxWait', 'shutdownTimeout']);
 const sizes: ReadonlySet<OptionName> = new Set(['maxBodyMemory']);
 
-function serviceValues(service: ServiceConfig): [path: readonly string[], value: ConfigEntry['value']][] {
+/** The `key` field as it is written: one place with the methods it is for, or the list of its parts. */
+function keyValues({ key, keyMethods }: ServiceConfig): [path: readonly string[], value: ConfigEntry['value']][] {
+  const [first, ...more] = key.map(keyField);
+  if (first === undefined) return [[['key'], undefined]];
+  if (more.length > 0) return [[['key'], [first, ...more]]];
+  const methods =
+    keyMethods.length === sharingMethods.length
+      ? []
+      : [[['key', 'methods'], keyMethods] as [string[], readonly string[]]];
+  return [
+    ...Object.entries(first).map(([place, value]): [string[], string | number] => [['key', place], value]),
+    ...methods,
+  ];
+}
+
+export function serviceValues(service: ServiceConfig): [path: readonly string[], value: ConfigEntry['value']][] {
   const { target, retry } = service;
   const targetValues: [readonly string[], ConfigEntry['value']][] =
     target.kind === 'pull'
@@ -59,6 +81,12 @@ function serviceValues(service: ServiceConfig): [path: readonly string[], value:
     ...(Number.isFinite(service.concurrency) ? [[['concurrency'], service.concurrency] as [string[], number]] : []),
     [['maxBody'], formatSize(service.maxBodyBytes)],
     [['retention'], formatDuration(service.retentionMs)],
+    ...keyValues(service),
+    [['validFor'], service.validForMs === undefined ? undefined : formatDuration(service.validForMs)],
+    [['staleWhileRevalidate'], formatDuration(service.staleMs)],
+    [['poll'], service.poll],
+    [['rate'], service.rate && formatRate(service.rate)],
+    [['maxQueued'], service.maxQueued],
     [['priority'], service.priority],
   ];
 }

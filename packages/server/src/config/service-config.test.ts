@@ -27,6 +27,13 @@ describe('service documents', () => {
       concurrency: 16,
       maxBodyBytes: 10 * 1024 * 1024,
       retentionMs: 86_400_000,
+      key: [],
+      keyMethods: ['GET', 'HEAD', 'POST'],
+      validForMs: undefined,
+      staleMs: 0,
+      poll: false,
+      rate: undefined,
+      maxQueued: undefined,
       priority: 5,
     });
   });
@@ -71,6 +78,54 @@ describe('service documents', () => {
       ],
       ['sync', 5000, true, 1500, 3, 1_572_864, 0, 172_800_000],
     );
+  });
+
+  test('everything about results worth keeping, and what limits those who ask', () => {
+    const service = withUrl({
+      key: { body: '/customer/id', methods: ['POST', 'GET'] },
+      validFor: '24h',
+      staleWhileRevalidate: '1h',
+      poll: true,
+      rate: '600/m',
+      maxQueued: 100_000,
+    });
+    assert.deepEqual(service.key, [{ from: 'body', pointer: '/customer/id' }]);
+    assert.deepEqual(service.keyMethods, ['GET', 'POST']);
+    assert.deepEqual(
+      [service.validForMs, service.staleMs, service.poll, service.rate, service.maxQueued],
+      [86_400_000, 3_600_000, true, { requests: 600, windowMs: 60_000 }, 100_000],
+    );
+    const parts = [{ query: 'a b' }, { header: 'X-Customer' }, { path: 2 }, { body: '/a~1b/~0/0//' }];
+    assert.deepEqual(withUrl({ key: parts }).key, [
+      { from: 'query', name: 'a b' },
+      { from: 'header', name: 'x-customer' },
+      { from: 'path', segment: 2 },
+      { from: 'body', pointer: '/a~1b/~0/0//' },
+    ]);
+    assert.deepEqual(
+      ['1/s', '1000000000/h'].map((rate) => withUrl({ rate }).rate),
+      [
+        { requests: 1, windowMs: 1_000 },
+        { requests: 1_000_000_000, windowMs: 3_600_000 },
+      ],
+    );
+    assert.equal(read({ target: { pull: true }, poll: false, validFor: '1h' }).poll, false);
+  });
+
+  test('no header that is a secret or a directive to Waitless is a key', () => {
+    for (const header of ['Authorization', 'cookie', 'Proxy-Authorization', 'X-Api-Key'])
+      assert.throws(() => withUrl({ key: { header } }), { message: /carries a credential, and keys are shown/ });
+    const ours = ['Result-Key', 'Correlation-Id', 'Idempotency-Key', 'Operation-Reply-Url', 'traceparent', 'Prefer'];
+    for (const header of [
+      ...ours,
+      'Cache-Control',
+      'Connection',
+      'Content-Length',
+      'Host',
+      'Range',
+      'Operation-Status',
+    ])
+      assert.throws(() => withUrl({ key: { header } }), { message: /is not passed on as it came/ });
   });
 
   test('defaults stay below what the server allows', () => {
@@ -161,6 +216,86 @@ describe('service documents', () => {
       '.concurrency',
       /not built yet for a pull service/,
     ],
+    ['a key as text', { target: { url }, key: '/id' }, '.key', /it takes where the key stands, such as \{"body"/],
+    ['a key of nothing', { target: { url }, key: {} }, '.key', /exactly one of "body", "query", "header" and "path"/],
+    [
+      'a key of two places in one',
+      { target: { url }, key: { body: '/a', query: 'b' } },
+      '.key',
+      /for a key of several parts write a list/,
+    ],
+    ['a key of an empty list', { target: { url }, key: [] }, '.key', /1 to 8 places/],
+    [
+      'a key of too many parts',
+      { target: { url }, key: Array.from({ length: 9 }, (_, n) => ({ path: n + 1 })) },
+      '.key',
+      /1 to 8 places/,
+    ],
+    [
+      'a key twice the same',
+      { target: { url }, key: [{ header: 'X-A' }, { header: 'x-a' }] },
+      '.key',
+      /stands there twice; keep one/,
+    ],
+    [
+      'a key of a misspelt place',
+      { target: { url }, key: { boyd: '/a' } },
+      '.key',
+      /no place "boyd"; did you mean "body"\?/,
+    ],
+    [
+      'a pointer without its slash',
+      { target: { url }, key: { body: 'id' } },
+      '.key',
+      /not a JSON Pointer \(RFC 6901\); did you mean "\/id"\?/,
+    ],
+    ['a pointer with a bare tilde', { target: { url }, key: { body: '/a~2' } }, '.key', /write "~" as "~0"/],
+    [
+      'a pointer to everything',
+      { target: { url }, key: { body: '' } },
+      '.key',
+      /it takes a JSON Pointer such as "\/customerId"/,
+    ],
+    [
+      'a query without a name',
+      { target: { url }, key: { query: 7 } },
+      '.key',
+      /7 does not fit; it takes the name of a query/,
+    ],
+    ['a header that is none', { target: { url }, key: { header: 'a b' } }, '.key', /"a b" is not a header name/],
+    [
+      'a segment as text',
+      { target: { url }, key: { path: '1' } },
+      '.key',
+      /"1" does not fit; it takes a number from 1/,
+    ],
+    ['segment 0', { target: { url }, key: { path: 0 } }, '.key', /from 1 to 64/],
+    [
+      'a method that is not shared',
+      { target: { url }, key: { path: 1, methods: ['PUT'] } },
+      '.key',
+      /"methods": \["PUT"\] does not fit/,
+    ],
+    ['no method', { target: { url }, key: { path: 1, methods: [] } }, '.key', /a list of GET, HEAD and POST/],
+    [
+      'methods in a list of parts',
+      { target: { url }, key: [{ path: 1, methods: ['GET'] }] },
+      '.key',
+      /with a single place only/,
+    ],
+    ['validity of no time', { target: { url }, validFor: '0s' }, '.validFor', /takes 1ms to 365d/],
+    ['staleness as number', { target: { url }, staleWhileRevalidate: 5 }, '.staleWhileRevalidate', /not a duration/],
+    ['poll of a pull service', { target: { pull: true }, poll: true }, '.poll', /only a backend with a "url"/],
+    ['poll as number', { target: { url }, poll: 1 }, '.poll', /true or false/],
+    [
+      'rate without a unit',
+      { target: { url }, rate: '100' },
+      '.rate',
+      /"100" is not a rate; write how many in a second/,
+    ],
+    ['rate of none', { target: { url }, rate: '0/s' }, '.rate', /not a rate/],
+    ['rate of a day', { target: { url }, rate: '5/d' }, '.rate', /such as 100\/s, 600\/m or 1000\/h/],
+    ['queue of none', { target: { url }, maxQueued: 0 }, '.maxQueued', /whole number from 1/],
     ['size', { target: { url }, maxBody: 10 }, '.maxBody', /10 is not a size/],
     ['size over the memory', { target: { url }, maxBody: '300mb' }, '.maxBody', /more than --max-body-memory 256mb/],
     ['retry no object', { target: { url }, retry: 3 }, '.retry', /such as \{"maxAttempts": 5\}/],

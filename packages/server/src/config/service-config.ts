@@ -1,9 +1,12 @@
 // The strict check of a service document, the same from the config file and over the API: every field is used or refused by name.
-import { formatDuration, headerTable, hopByHopHeaders, isName } from '@waitless/protocol';
+import { formatDuration, isName } from '@waitless/protocol';
 import { isFields } from './config-file.ts';
 import { ConfigError, type Where, WrongValue } from './config-error.ts';
 import type { ServiceConfig, ServiceTarget } from './config-shape.ts';
+import { framingHeaders, isHeaderName, ownHeaders } from './header-names.ts';
+import { keyValue, sharingMethods } from './key-rule.ts';
 import { didYouMean } from './nearest.ts';
+import { rateValue } from './rate.ts';
 import {
   booleanValue,
   choiceValue,
@@ -48,30 +51,17 @@ export const serviceFields = {
   maxBody: true,
   retention: true,
   priority: true,
-  key: false,
-  validFor: false,
-  staleWhileRevalidate: false,
-  poll: false,
-  rate: false,
-  maxQueued: false,
+  key: true,
+  validFor: true,
+  staleWhileRevalidate: true,
+  poll: true,
+  rate: true,
+  maxQueued: true,
   schema: false,
   publishTransitions: false,
 } as const;
 const targetFields = { url: true, headers: true, pull: true, secret: false, amqp: false, kafka: false } as const;
 const retryFields = { maxAttempts: true, initialDelay: true, maxDelay: true } as const;
-
-/** Set by Waitless on every attempt; an operator's value beside it would say something else about the same thing. */
-const ownHeaders: ReadonlySet<string> = new Set([
-  ...headerTable.filter(({ direction }) => direction === 'backend').map(({ name }) => name.toLowerCase()),
-  'operation-id',
-  'correlation-id',
-  'idempotency-key',
-  'traceparent',
-  'tracestate',
-]);
-/** They frame the message of one connection; undici refuses or computes them. */
-const framingHeaders: ReadonlySet<string> = new Set([...hopByHopHeaders, 'content-length', 'expect']);
-const isHeaderName = (name: string): boolean => /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/.test(name);
 
 /**
  * The service with its defaults filled in.
@@ -112,7 +102,7 @@ export function readService({ name, document, limits, where = () => ({}) }: Serv
   };
 
   const fields = fieldsOf(document, root, serviceFields, '{"target": {"url": "http://127.0.0.1:9001"}}');
-  const take = <T>(field: keyof typeof serviceFields, otherwise: T, read: (value: unknown) => T): T =>
+  const take = <T, const O>(field: keyof typeof serviceFields, otherwise: O, read: (value: unknown) => T): T | O =>
     Object.hasOwn(fields, field) ? check([...root, field], fields[field], read) : otherwise;
   const duration = (field: keyof typeof serviceFields, otherwise: number, max: number, min = 1): number =>
     take(field, otherwise, (value) => durationValue(value, { min, max }));
@@ -143,6 +133,18 @@ export function readService({ name, document, limits, where = () => ({}) }: Serv
     return integerValue(value, { min: 1, max: 10_000 });
   });
 
+  const { parts: key, methods: keyMethods } = take(
+    'key',
+    { parts: Object.freeze([]), methods: sharingMethods },
+    keyValue,
+  );
+  const poll = take('poll', false, (value) => {
+    const polls = booleanValue(value);
+    if (polls && target.kind === 'pull')
+      throw new WrongValue('only a backend with a "url" can be asked how it goes; remove the field');
+    return polls;
+  });
+
   return Object.freeze({
     name,
     target,
@@ -160,6 +162,14 @@ export function readService({ name, document, limits, where = () => ({}) }: Serv
     concurrency,
     maxBodyBytes,
     retentionMs: duration('retention', day, 365 * day),
+    key,
+    keyMethods,
+    validForMs: take('validFor', undefined, (value) => durationValue(value, { min: 1, max: 365 * day })),
+    // Also without validFor: the backend may give its results a validity of their own.
+    staleMs: duration('staleWhileRevalidate', 0, 365 * day, 0),
+    poll,
+    rate: take('rate', undefined, rateValue),
+    maxQueued: take('maxQueued', undefined, (value) => integerValue(value, { min: 1, max: 1_000_000_000 })),
     priority: take('priority', 5, (value) => integerValue(value, { min: 0, max: 9 })),
   });
 

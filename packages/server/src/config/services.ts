@@ -3,25 +3,46 @@ import { ConfigError, type Where } from './config-error.ts';
 import { type ConfigFile, isFields } from './config-file.ts';
 import type { ServiceConfig } from './config-shape.ts';
 import { frozenMap } from './frozen-map.ts';
-import { type Option, optionTable, type OptionValues } from './options.ts';
+import { optionTable, type OptionValues } from './options.ts';
 import { readService } from './service-config.ts';
+import { type FieldEntry, readServiceOptions, refuseUnknownService } from './service-options.ts';
 import { type ConfigSources, environmentValue, fileOrigin, type OptionsGiven, type Origin } from './sources.ts';
 import { readTargets, type TargetEntry } from './targets.ts';
 
-/** What the command line or the environment names as services. */
-export function targetsOf(kind: 'flag' | 'environment', { env }: ConfigSources, options: OptionsGiven): TargetEntry[] {
-  const [target, pull] = (['target', 'pull'] as const).map((name) =>
-    optionTable.find((option) => option.name === name)!,
-  );
-  const given = (option: Option): unknown => (kind === 'flag' ? options[option.name] : environmentValue(option, env));
-  const label = (option: Option): string => (kind === 'flag' ? option.flag : option.env);
-  return readTargets({
-    kind,
-    target: given(target!),
-    targetLabel: label(target!),
-    pull: given(pull!),
-    pullLabel: label(pull!),
-  });
+/** What the command line or the environment says about services. */
+export interface NamedServices {
+  readonly targets: readonly TargetEntry[];
+  readonly fields: readonly FieldEntry[];
+}
+
+export function namedServices(
+  kind: 'flag' | 'environment',
+  { env }: ConfigSources,
+  options: OptionsGiven,
+): NamedServices {
+  const given = (name: 'target' | 'pull' | 'key' | 'validFor'): { value: unknown; label: string } => {
+    const option = optionTable.find((one) => one.name === name)!;
+    return kind === 'flag'
+      ? { value: options[option.name], label: option.flag }
+      : { value: environmentValue(option, env), label: option.env };
+  };
+  const [target, pull, key, validFor] = [given('target'), given('pull'), given('key'), given('validFor')];
+  return {
+    targets: readTargets({
+      kind,
+      target: target.value,
+      targetLabel: target.label,
+      pull: pull.value,
+      pullLabel: pull.label,
+    }),
+    fields: readServiceOptions({
+      kind,
+      key: key.value,
+      keyLabel: key.label,
+      validFor: validFor.value,
+      validForLabel: validFor.label,
+    }),
+  };
 }
 
 /** Every service, checked; adds the origins of their fields to `origins`. */
@@ -29,12 +50,13 @@ export function resolveServices({
   values,
   file,
   origins,
-  targets,
+  named,
 }: {
   values: OptionValues;
   file: ConfigFile | undefined;
   origins: Map<string, Origin>;
-  targets: readonly TargetEntry[];
+  /** The stronger source last. */
+  named: readonly NamedServices[];
 }): ReadonlyMap<string, ServiceConfig> {
   const documents = new Map<string, unknown>();
   const labels = new Map<string, string>();
@@ -49,14 +71,22 @@ export function resolveServices({
     documents.set(name, document);
     noteOrigins(document, ['services', name], file!, origins);
   }
-  for (const { name, target, origin, label } of targets) {
+  const replace = (name: string, field: string, value: unknown, { origin, label }: TargetEntry | FieldEntry): void => {
     const before = documents.get(name);
-    // The file's target is replaced whole: headers meant for one address must not be sent to another.
-    documents.set(name, before === undefined || isFields(before) ? { ...before, target } : before);
-    const path = `services.${name}.target`;
-    for (const noted of origins.keys()) if (noted.startsWith(`${path}.`)) origins.delete(noted);
-    for (const field of Object.keys(target)) origins.set(`${path}.${field}`, origin);
+    // Replaced whole: headers meant for one address must not be sent to another.
+    documents.set(name, before === undefined || isFields(before) ? { ...before, [field]: value } : before);
+    const path = `services.${name}.${field}`;
+    for (const noted of origins.keys()) if (noted === path || noted.startsWith(`${path}.`)) origins.delete(noted);
+    origins.set(path, origin);
+    if (isFields(value)) for (const part of Object.keys(value)) origins.set(`${path}.${part}`, origin);
     labels.set(path, label);
+  };
+  for (const { targets } of named) for (const entry of targets) replace(entry.name, 'target', entry.target, entry);
+  for (const { fields } of named) {
+    for (const entry of fields) {
+      refuseUnknownService(entry, documents.keys());
+      replace(entry.name, entry.field, entry.value, entry);
+    }
   }
   const limits = { maxWaitMs: values.maxWait, maxBodyMemoryBytes: values.maxBodyMemory };
   const services = new Map<string, ServiceConfig>();

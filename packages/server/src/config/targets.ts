@@ -21,7 +21,6 @@ export interface TargetSources {
   readonly pullLabel: string;
 }
 
-/** A comma parts two entries only before `NAME=`, since URLs may hold commas. */
 function parts(given: unknown, comma: RegExp): string[] {
   if (given === undefined) return [];
   if (Array.isArray(given)) return given.map(String);
@@ -31,6 +30,9 @@ function parts(given: unknown, comma: RegExp): string[] {
     .map((part) => part.trim())
     .filter((part) => part !== '');
 }
+
+/** Each `NAME=…`. A comma parts two of them only before the next `NAME=`, since URLs may hold commas. */
+export const splitPairs = (given: unknown): string[] => parts(given, /,(?=\s*[A-Za-z0-9][A-Za-z0-9_-]*=)/);
 
 /** The services in the order given. Throws ConfigError for a wrong one and for a name given twice. */
 export function readTargets({ kind, target, targetLabel, pull, pullLabel }: TargetSources): TargetEntry[] {
@@ -52,7 +54,7 @@ export function readTargets({ kind, target, targetLabel, pull, pullLabel }: Targ
     }
     entries.set(name, { name, target: document, origin: Object.freeze({ kind, text: `${kind} ${label}` }), label });
   };
-  for (const text of parts(target, /,(?=\s*[A-Za-z0-9][A-Za-z0-9_-]*=)/)) {
+  for (const text of splitPairs(target)) {
     const equals = text.indexOf('=');
     // The text may be a URL with a password and never stands in the message.
     if (equals < 1)

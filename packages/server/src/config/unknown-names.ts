@@ -46,6 +46,12 @@ export function refuseUnknownFields(file: ConfigFile): void {
         'in a file services stand under "services", such as services: { score: { target: { url: "http://127.0.0.1:9001" } } }',
         where,
       );
+    if (field === 'key' || field === 'validFor')
+      throw new ConfigError(
+        field,
+        `in a file it is a field of a service, such as services: { score: { ${field}: ${field === 'key' ? '{ body: "/customerId" }' : '24h'} } }`,
+        where,
+      );
     throw new ConfigError(field, `there is no such field${didYouMean(field, known)}`, where);
   }
 }

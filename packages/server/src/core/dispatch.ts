@@ -7,15 +7,20 @@ import type { Log } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import { pause, type Service } from '../lib/service.ts';
 import type { BodyBudget } from './body-budget.ts';
-import type { FireAndForget } from './fire-and-forget.ts';
+import type { FireAndForget, Forgettable } from './fire-and-forget.ts';
 import type { Ids } from './ids.ts';
 import type { Answer } from './lifecycle.ts';
 import type { Live } from './live.ts';
+import type { QueueCounts } from './queue-counts.ts';
 import type { LeaseAnswer, Reply } from './reply.ts';
+import { ServiceLoop, storePauseMs } from './service-loop.ts';
+import type { ServiceChange, Services } from './services.ts';
 
 /** One message out, as a target needs it. */
 export interface OutboundRequest {
   service: ServiceConfig;
+  /** Goes there instead, a URL of the service's own origin. */
+  url?: string;
   head: RequestHead;
   /** Fields we add, in order. */
   headers: [string, string][];
@@ -36,13 +41,14 @@ export interface Target {
 
 export interface DispatchDependencies {
   engine: Pick<Engine, 'lease' | 'readBody' | 'recordsOf' | 'onSignal'>;
-  services: Iterable<ServiceConfig>;
+  services: Pick<Services, 'all' | 'onChange'>;
   target: Target;
   reply: Reply;
   ids: Ids;
   live: Live;
   clock: Clock;
   budget: BodyBudget;
+  counts: Pick<QueueCounts, 'moved'>;
   fireAndForget: FireAndForget;
   /** Base of reply and progress URLs, asked when it is needed: the port may be known only after listening. */
   backendBase: () => string;
@@ -52,29 +58,29 @@ export interface DispatchDependencies {
   metrics: Metrics;
 }
 
-/** A push lease outlives its attempt by this, so that the answer is recorded under it and not lost to the clock. */
-const leaseSlackMs = 60_000;
 /** The sweep ends an operation at its deadline and aborts its attempt; the attempt's own limit comes after, for a sweep that is held up. */
 const deadlineSlackMs = 1000;
-/** Bodies handed to one round of attempts. */
-const mostBytes = 16 * 1024 * 1024;
 /** Without a hint: the longest an attempt goes on for an operation that another node has ended, against a read per attempt each time. */
 const pollMs = 5000;
 const pollBatch = 500;
-/** After the store refused: long enough not to spin, short enough to be back within seconds. */
-const storePauseMs = 500;
 
 export class Dispatch implements Service {
   readonly name = 'dispatch';
   readonly #d: DispatchDependencies;
   readonly #attempts = new Map<number, { leaseNo: number; abort: AbortController }>();
   #stop = new AbortController();
-  #loops: Promise<void>[] = [];
+  /** By name of the service. */
+  readonly #loops = new Map<string, ServiceLoop>();
+  readonly #running = new Set<Promise<void>>();
+  #isStarted = false;
 
   constructor(dependencies: DispatchDependencies) {
     this.#d = dependencies;
     dependencies.engine.onSignal((signal) => {
       if (signal.kind === 'operation' && this.#attempts.has(signal.seq)) void this.#lookAt([signal.seq]);
+    });
+    dependencies.services.onChange((change) => {
+      if (this.#isStarted && !this.#stop.signal.aborted) this.#follow(change);
     });
   }
 
@@ -104,9 +110,9 @@ export class Dispatch implements Service {
 
   start(): Promise<void> {
     this.#stop = new AbortController();
-    for (const service of this.#d.services)
-      if (service.target.kind === 'http') this.#loops.push(this.#run(service, this.#stop.signal));
-    this.#loops.push(this.#watch(this.#stop.signal));
+    this.#isStarted = true;
+    for (const service of this.#d.services.all()) this.#follow({ name: service.name, now: service });
+    this.#hold(this.#watch(this.#stop.signal));
     return Promise.resolve();
   }
 
@@ -114,8 +120,36 @@ export class Dispatch implements Service {
   async stop(): Promise<void> {
     this.#stop.abort();
     for (const { abort } of this.#attempts.values()) abort.abort('stopping');
-    await Promise.all(this.#loops);
-    this.#loops = [];
+    await Promise.all(this.#running);
+  }
+
+  #hold(running: Promise<void>): void {
+    const held: Promise<void> = running.finally(() => this.#running.delete(held));
+    this.#running.add(held);
+  }
+
+  /** A service came, changed or went. Its attempts under way go on to their end, and the next ones are made by what it is now. */
+  #follow({ name, now }: ServiceChange): void {
+    const pushed = now?.target.kind === 'http' ? now : undefined;
+    // Nobody would ever take them.
+    if (!now) while (this.#d.fireAndForget.take(name, null));
+    if (this.#loops.get(name)?.change(pushed) || !pushed) return;
+    const { engine, clock, fireAndForget, log } = this.#d;
+    const stop = this.#stop.signal;
+    const loop = new ServiceLoop(pushed, {
+      engine,
+      clock,
+      fireAndForget,
+      log,
+      stop,
+      attempt: (service, lease) => this.#attempt(service, lease, stop),
+      sendForgotten: (service, item) => this.#sendForgotten(service, item, stop),
+    });
+    this.#loops.set(name, loop);
+    const ended = loop.run().finally(() => {
+      if (this.#loops.get(name) === loop) this.#loops.delete(name);
+    });
+    this.#hold(ended);
   }
 
   /** The operation was cancelled: its attempt in flight is aborted. */
@@ -123,52 +157,8 @@ export class Dispatch implements Service {
     this.#attempts.get(seq)?.abort.abort('cancelled');
   }
 
-  /** Takes work whenever there is room. */
-  async #run(service: ServiceConfig, stop: AbortSignal): Promise<void> {
-    const inFlight = new Set<Promise<void>>();
-    let roomMade = (): void => {};
-    const run = (attempt: Promise<void>): void => {
-      const tracked: Promise<void> = attempt.finally(() => {
-        inFlight.delete(tracked);
-        roomMade();
-      });
-      inFlight.add(tracked);
-    };
-    const forgottenLoop = this.#runForgotten(service, stop);
-    while (!stop.aborted) {
-      const free = service.concurrency - inFlight.size;
-      if (free <= 0) {
-        await new Promise<void>((resolve) => (roomMade = resolve));
-        continue;
-      }
-      try {
-        const leaseMs = service.attemptTimeoutMs + leaseSlackMs;
-        const leases = await this.#d.engine.lease(
-          {
-            service: service.name,
-            namespace: null,
-            kind: 'push',
-            worker: null,
-            max: free,
-            maxBytes: mostBytes,
-            leaseMs,
-            wait: true,
-            now: () => this.#d.clock.now(),
-          },
-          this.#d.clock.now(),
-          stop,
-        );
-        for (const lease of leases) run(this.#attempt(service, lease, stop));
-      } catch (error) {
-        this.#d.log.warn('dispatch.paused', { service: service.name, error });
-        await pause(storePauseMs, stop);
-      }
-    }
-    await Promise.all([...inFlight, forgottenLoop]);
-  }
-
   async #attempt(service: ServiceConfig, lease: LeasedOperation, stop: AbortSignal): Promise<void> {
-    const { target, live, clock, ids, engine, budget, metrics, log } = this.#d;
+    const { target, live, clock, ids, engine, budget, counts, metrics, log } = this.#d;
     const { seq, queue, leaseNo, attempt, deadlineAt } = lease;
     const abort = new AbortController();
     this.#attempts.set(seq, { leaseNo, abort });
@@ -178,14 +168,16 @@ export class Dispatch implements Service {
     const startedAt = clock.now();
     metrics.attempts++;
     metrics.leased++;
+    counts.moved({ queue, service: service.name }, { queued: -1, running: 1 });
     let unread: unknown;
     try {
       if (stop.aborted) abort.abort('stopping');
       const id = ids.operationId(lease);
       if (log.info) log.info('operation.leased', { operation: id, service: service.name, attempt });
+      const head = JSON.parse(lease.head) as RequestHead;
       const answer = await target.send({
         service,
-        head: JSON.parse(lease.head) as RequestHead,
+        head,
         headers: this.#headers(service, lease, id),
         body: lease.body ?? noticing(engine.readBody(seq, 'request'), (error) => (unread = error)),
         bodyBytes: lease.bodyBytes,
@@ -199,7 +191,7 @@ export class Dispatch implements Service {
       budget.hold(received);
       try {
         await this.#record(
-          { queue, seq, leaseNo, attempt, serviceName: service.name, deadlineAt, answer: settled },
+          { queue, seq, leaseNo, attempt, serviceName: service.name, deadlineAt, path: head.path, answer: settled },
           { leaseUntil: lease.leaseUntil, stop },
         );
       } finally {
@@ -255,45 +247,20 @@ export class Dispatch implements Service {
     return headers;
   }
 
-  /** Requests of durability `none`: one attempt each, whatever comes of it. */
-  async #runForgotten(service: ServiceConfig, stop: AbortSignal): Promise<void> {
-    const { fireAndForget, target, metrics, log } = this.#d;
-    const sending = new Set<Promise<void>>();
-    /** Ends the pause when there is something to do; one function, since a race with a promise that lives long would grow with every turn. */
-    let changed = (): void => {};
-    stop.addEventListener('abort', () => changed(), { once: true });
-    while (!stop.aborted) {
-      const item = sending.size < service.concurrency ? fireAndForget.take(service.name, null) : undefined;
-      if (!item) {
-        let unpark = (): void => {};
-        await new Promise<void>((resolve) => {
-          changed = resolve;
-          unpark = fireAndForget.park(service.name, null, resolve);
-        });
-        unpark();
-        continue;
-      }
-      metrics.attempts++;
-      const headers: [string, string][] = item.correlationId === null ? [] : [['Correlation-Id', item.correlationId]];
-      const one: Promise<void> = target
-        .send({
-          service,
-          head: item.head,
-          headers,
-          body: item.body,
-          bodyBytes: item.body.length,
-          timeoutMs: service.attemptTimeoutMs,
-          signal: stop,
-        })
-        .then((answer) => {
-          if (answer.kind === 'failure' && log.info)
-            log.info('forgotten.failed', { service: service.name, code: answer.code });
-          sending.delete(one);
-          changed();
-        });
-      sending.add(one);
-    }
-    await Promise.all(sending);
+  async #sendForgotten(service: ServiceConfig, item: Forgettable, stop: AbortSignal): Promise<void> {
+    const { target, metrics, log } = this.#d;
+    metrics.attempts++;
+    const answer = await target.send({
+      service,
+      head: item.head,
+      headers: item.correlationId === null ? [] : [['Correlation-Id', item.correlationId]],
+      body: item.body,
+      bodyBytes: item.body.length,
+      timeoutMs: service.attemptTimeoutMs,
+      signal: stop,
+    });
+    if (answer.kind === 'failure' && log.info)
+      log.info('forgotten.failed', { service: service.name, code: answer.code });
   }
 }
 

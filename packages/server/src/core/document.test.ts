@@ -30,6 +30,7 @@ const record: OperationRecord = {
   error: null,
   progress: null,
   reference: null,
+  key: null,
 };
 const failed: TimelineRow = {
   at: start + 150,

@@ -1,8 +1,11 @@
 // From an operation's record to what clients read. Pure.
+import { isUtf8 } from 'node:buffer';
 import { errorTable, type Operation, type TimelineEntry } from '@waitless/protocol';
 import type { ServiceConfig } from '../config/config-shape.ts';
 import type { Labels, OperationRecord, TimelineRow } from '../engine/engine.ts';
 import { isoTime } from '../lib/clock.ts';
+import { valueAt } from './json-pointer.ts';
+import type { Outlook } from './outlook.ts';
 
 /** What the receipt, the immutable part of the status document, is made of. */
 export interface ReceiptParts {
@@ -10,6 +13,8 @@ export interface ReceiptParts {
   service: string;
   correlationId: string | null;
   labels: Labels | null;
+  /** Business key. */
+  key: string | null;
   createdAt: number;
   /** Where the result is, once it is elsewhere. */
   reference?: string | null;
@@ -21,13 +26,13 @@ export function receiptJson(parts: ReceiptParts, base: string): string {
 }
 
 function receiptMembers(
-  { id, service, correlationId, labels, createdAt, reference }: ReceiptParts,
+  { id, service, correlationId, labels, key, createdAt, reference }: ReceiptParts,
   base: string,
 ): string {
   const self = `${base}/v1/operations/${id}`;
   const correlation = correlationId === null ? `"${id}"` : JSON.stringify(correlationId);
   return (
-    `"id":"${id}","service":"${service}","correlationId":${correlation},"key":null,"labels":${labels === null ? '{}' : JSON.stringify(labels)},` +
+    `"id":"${id}","service":"${service}","correlationId":${correlation},"key":${JSON.stringify(key)},"labels":${labels === null ? '{}' : JSON.stringify(labels)},` +
     `"createdAt":"${new Date(createdAt).toISOString()}","resourceLocation":${reference == null ? `"${self}/result"` : JSON.stringify(reference)},"links":{"self":"${self}","result":"${self}/result","timeline":"${self}/timeline"}`
   );
 }
@@ -36,14 +41,30 @@ export interface DocumentContext {
   id: string;
   base: string;
   service: ServiceConfig | undefined;
+  /** Left out in lists, where it would cost a look at the store for each. */
+  outlook?: Pick<Outlook, 'queuePosition' | 'estimatedCompletionAt'>;
+  /** JSON of the result, where it was asked for. */
+  result?: string;
 }
 
 /** The part of the status document that changes. `data` of the progress is inserted as the source text it came as. */
-export function operationJson(record: OperationRecord, { id, base, service }: DocumentContext): string {
+export function operationJson(
+  record: OperationRecord,
+  { id, base, service, outlook, result }: DocumentContext,
+): string {
   const done = record.finishedAt !== null;
   const changing: Omit<
     Operation,
-    'id' | 'service' | 'correlationId' | 'key' | 'labels' | 'createdAt' | 'resourceLocation' | 'links' | 'progress'
+    | 'id'
+    | 'service'
+    | 'correlationId'
+    | 'key'
+    | 'labels'
+    | 'createdAt'
+    | 'resourceLocation'
+    | 'links'
+    | 'progress'
+    | 'result'
   > = {
     status: record.status,
     done,
@@ -56,8 +77,8 @@ export function operationJson(record: OperationRecord, { id, base, service }: Do
     maxAttempts: service?.retry.maxAttempts ?? Math.max(1, record.attempt),
     runAt: isoTime(record.runAt),
     deadline: isoTime(record.deadlineAt),
-    queuePosition: null,
-    estimatedCompletionAt: null,
+    queuePosition: outlook?.queuePosition ?? null,
+    estimatedCompletionAt: isoTime(outlook?.estimatedCompletionAt),
     expiresAt: isoTime(record.expiresAt),
     error: record.error && {
       ...record.error,
@@ -70,12 +91,46 @@ export function operationJson(record: OperationRecord, { id, base, service }: Do
       service: record.service,
       correlationId: record.correlationId,
       labels: record.labels,
+      key: record.key,
       createdAt: record.createdAt,
       reference: record.reference,
     },
     base,
   );
-  return `{${receipt},${JSON.stringify(changing).slice(1, -1)},"progress":${progressJson(record.progress)}}`;
+  return `{${receipt},${JSON.stringify(changing).slice(1, -1)},"progress":${progressJson(record.progress)}${result === undefined ? '' : `,"result":${result}`}}`;
+}
+
+/** A larger result is fetched by itself. */
+export const mostIncludedBytes = 65_536;
+
+/** A result as a member of the status document: JSON as the source text it is, other UTF-8 as a string, anything else as base64. */
+export function includedResultJson(
+  { status, headers }: { status: number; headers: readonly string[] },
+  body: Uint8Array,
+): string {
+  const pairs = [];
+  for (let i = 0; i < headers.length; i += 2) pairs.push([headers[i]!, headers[i + 1]!] as const);
+  const type = pairs.find(([name]) => name.toLowerCase() === 'content-type')?.[1];
+  return `{"status":${status},"headers":${JSON.stringify(pairs)},${includedBody(body, type)}}`;
+}
+
+function includedBody(body: Uint8Array, type: string | undefined): string {
+  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+  if (!isUtf8(bytes)) return `"bodyBase64":"${bytes.toString('base64')}"`;
+  const text = bytes.toString('utf8');
+  // A JSON string would be taken for the bytes of a text: as in every envelope, a string means its UTF-8.
+  const verbatim =
+    type !== undefined && /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(type) && isJsonButNoString(bytes);
+  return `"body":${verbatim ? text : JSON.stringify(text)}`;
+}
+
+function isJsonButNoString(bytes: Uint8Array): boolean {
+  try {
+    valueAt(bytes, '', 0);
+    return bytes.find((byte) => byte > 32) !== 34;
+  } catch {
+    return false;
+  }
 }
 
 export function progressJson(progress: OperationRecord['progress']): string {

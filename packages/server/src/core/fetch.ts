@@ -1,19 +1,19 @@
 // Fetch: status, result, lists and timeline, and the cancel that ends what is looked at.
 import { type ErrorCode, errorTable, WaitlessError } from '@waitless/protocol';
-import type { Engine, OperationFilter, OperationRecord, ResultRecord } from '../engine/engine.ts';
+import type { Engine, OperationFilter, OperationRecord, ResultRecord, StoredResult } from '../engine/engine.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Dispatch } from './dispatch.ts';
 import type { Ids } from './ids.ts';
 import { hasOwnResult } from './lifecycle.ts';
 import type { Live, News } from './live.ts';
-import type { Pace } from './pace.ts';
+import type { Outlook, Outlooks } from './outlook.ts';
 
 export interface FetchDependencies {
   engine: Pick<Engine, 'operation' | 'result' | 'operations' | 'timeline' | 'cancel' | 'purge' | 'readBody'>;
   ids: Ids;
   live: Live;
-  pace: Pace;
+  outlooks: Pick<Outlooks, 'of'>;
   clock: Clock;
   dispatch: Pick<Dispatch, 'abort'>;
   log: Log;
@@ -95,11 +95,17 @@ export class Fetch {
     return waiting;
   }
 
+  /** Resolves once the operation has ended, or the wait has. */
+  async ended(record: OperationRecord, { waitMs, signal }: WaitOptions): Promise<void> {
+    if (record.finishedAt !== null || waitMs <= 0) return;
+    this.#d.live.ensureRoom();
+    await this.#waitFrom(record, { version: record.version, onlyDone: true, waitMs, ...(signal ? { signal } : {}) });
+  }
+
   async result(id: string, namespace: string, { waitMs, signal }: WaitOptions): Promise<Found> {
     let record = await this.operation(id, namespace);
     if (record.finishedAt === null && waitMs > 0) {
-      this.#d.live.ensureRoom();
-      await this.#waitFrom(record, { version: record.version, onlyDone: true, waitMs, ...(signal ? { signal } : {}) });
+      await this.ended(record, { waitMs, ...(signal ? { signal } : {}) });
       record = await this.operation(id, namespace);
     }
     return record.finishedAt === null
@@ -120,6 +126,11 @@ export class Fetch {
         members: { errorCode: code },
       });
     throw new WaitlessError(known, record.error!.message);
+  }
+
+  /** A stored result as it is replayed. */
+  replayOf({ operation, result }: Pick<StoredResult, 'operation' | 'result'>): Replay {
+    return this.#toReplay(operation.seq, result);
   }
 
   #toReplay(seq: number, result: ResultRecord): Replay {
@@ -164,7 +175,8 @@ export class Fetch {
       throw new WaitlessError('not-finished');
   }
 
-  retryAfterSeconds(record: OperationRecord): number {
-    return this.#d.pace.retryAfterSeconds(record.service, this.#d.clock.now() - record.createdAt);
+  /** What lies before it: asked for one at a time, not for lists. */
+  outlook(record: OperationRecord): Promise<Outlook> {
+    return this.#d.outlooks.of(record);
   }
 }

@@ -2,6 +2,7 @@
 // and a slow poll finds for them what a lost hint did not tell.
 import { WaitlessError } from '@waitless/protocol';
 import type { Engine, OperationRecord, ResultContent, ResultRecord } from '../engine/engine.ts';
+import { limitFields } from '../lib/rate-limit-fields.ts';
 import { pause, type Service } from '../lib/service.ts';
 import { hasOwnResult } from './lifecycle.ts';
 
@@ -125,7 +126,16 @@ export class Live implements Service {
       throw new WaitlessError(
         'too-many-connections',
         `${this.#maxWaiters} requests wait already; poll instead of waiting`,
-        { retryAfterSeconds: 5 },
+        {
+          retryAfterSeconds: 5,
+          headers: limitFields({
+            name: 'waiting',
+            quota: this.#maxWaiters,
+            concurrent: true,
+            remaining: 0,
+            untilMs: 5000,
+          }),
+        },
       );
     }
   }

@@ -1,22 +1,35 @@
 // Reply: what became of leases. One way for push backends, pull workers and "answers later": judge, record, then tell those who wait.
 import { WaitlessError } from '@waitless/protocol';
 import type { ServiceConfig } from '../config/config-shape.ts';
-import type { Engine, ExtendOutcome, ProgressReport, Queue, SettleOutcome } from '../engine/engine.ts';
+import type {
+  Engine,
+  ExtendOutcome,
+  Keep,
+  ProgressReport,
+  Queue,
+  ResultContent,
+  SettleOutcome,
+} from '../engine/engine.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import type { Random } from '../lib/random.ts';
 import type { Ids, LeaseName } from './ids.ts';
-import { type Answer, judge } from './lifecycle.ts';
+import { type Answer, judge, type Verdict } from './lifecycle.ts';
 import type { Live } from './live.ts';
 import type { Pace } from './pace.ts';
+import type { QueueCounts } from './queue-counts.ts';
+import { attemptUrl, firstPoll } from './polling.ts';
 import { orphanPolicy } from './retry.ts';
 import type { Services } from './services.ts';
+import { keepOf } from './validity.ts';
 
 export interface LeaseAnswer extends LeaseName {
   serviceName: string;
   answer: Answer;
   deadlineAt?: number;
+  /** Of the request that was answered, below the service's target. */
+  path?: string;
 }
 
 export interface ReplyDependencies {
@@ -25,6 +38,7 @@ export interface ReplyDependencies {
   ids: Ids;
   live: Live;
   pace: Pace;
+  counts: Pick<QueueCounts, 'moved'>;
   clock: Clock;
   random: Random;
   log: Log;
@@ -51,12 +65,10 @@ export class Reply {
   /** Records the answers in one commit; each has its own outcome. */
   async settle(answers: readonly LeaseAnswer[]): Promise<SettleOutcome[]> {
     if (answers.length === 0) return [];
-    const { engine, clock, live, services, metrics, log, pace } = this.#d;
+    const { engine, clock, live, services, metrics, log, pace, counts } = this.#d;
     const now = clock.now();
     // Nothing is awaited before the engine is called: a lease asked for in the same turn then comes after these answers, in their commit.
-    const verdicts = answers.map((answer) =>
-      judge(answer.answer, this.#standing(answer, services.get(answer.serviceName), now)),
-    );
+    const verdicts = answers.map((answer) => this.#verdict(answer, services.get(answer.serviceName), now));
     const outcomes = await engine.settle(
       verdicts.map((verdict, i) => ({
         seq: answers[i]!.seq,
@@ -67,12 +79,19 @@ export class Reply {
       now,
     );
     for (const [i, outcome] of outcomes.entries()) {
-      const { seq, leaseNo, attempt, serviceName } = answers[i]!;
+      const { queue, seq, leaseNo, attempt, serviceName } = answers[i]!;
       const { transition, backendStatus } = verdicts[i]!;
       if (outcome.kind === 'recorded') {
         metrics.settled[transition.to]++;
         const done = outcome.finishedAt !== null;
-        if (done) pace.finished(serviceName, outcome.finishedAt! - outcome.createdAt);
+        const again = transition.to === 'queued';
+        if (done || again) counts.moved({ queue, service: serviceName }, { queued: again ? 1 : 0, running: -1 });
+        if (done) {
+          // What ended without an answer, as where nobody could be reached, says nothing of how long the work takes.
+          const answered = 'result' in transition && transition.result != null;
+          const workMs = answered && outcome.attemptAt !== null ? outcome.finishedAt! - outcome.attemptAt : null;
+          pace.finished({ service: serviceName, queue, workMs, nowMs: now });
+        }
         if (live.has(seq)) {
           const result = done && 'result' in transition && transition.result ? { result: transition.result } : {};
           live.wake(seq, { version: outcome.version, done, expiresAt: outcome.expiresAt, ...result });
@@ -90,6 +109,29 @@ export class Reply {
         });
     }
     return outcomes;
+  }
+
+  /** What an answer does, with what follows from it for others: how long they get the result, or when the backend is asked again. */
+  #verdict(answer: LeaseAnswer, service: ServiceConfig | undefined, nowMs: number): Verdict {
+    const verdict = judge(answer.answer, this.#standing(answer, service, nowMs));
+    const { transition, backendStatus } = verdict;
+    if (transition.to === 'succeeded')
+      return { transition: { ...transition, keep: keepFor(service, transition.result) }, backendStatus };
+    if (
+      transition.to !== 'later' ||
+      !service?.poll ||
+      service.target.kind !== 'http' ||
+      answer.answer.kind !== 'response'
+    )
+      return verdict;
+    try {
+      const url = attemptUrl(service.target.url, answer.path ?? '');
+      const poll = firstPoll(answer.answer.response, { url, nowMs, sinceMs: nowMs });
+      return poll ? { transition: { ...transition, poll }, backendStatus } : verdict;
+    } catch (error) {
+      const { code, message } = error as WaitlessError;
+      return { transition: { to: 'failed', error: { code, message }, result: null }, backendStatus };
+    }
   }
 
   #standing(answer: LeaseAnswer, service: ServiceConfig | undefined, nowMs: number): Parameters<typeof judge>[1] {
@@ -120,6 +162,15 @@ export class Reply {
     return outcome;
   }
 }
+
+/** For how long others get a result: what the backend says, else the service. */
+const keepFor = (service: ServiceConfig | undefined, { status, headers }: ResultContent): Keep | null =>
+  keepOf({
+    validForMs: service?.validForMs,
+    staleMs: service?.staleMs ?? 0,
+    responseHeaders: headers,
+    status,
+  });
 
 /** Why an answer was not taken, as an error of the table; undefined when it was. */
 export function settleError(outcome: SettleOutcome | ExtendOutcome): Error | undefined {

@@ -1,10 +1,22 @@
-// The services of this server and the numbers of their queues.
+// The services of this server: those of its configuration, which stay, and those made over the API, which come and go; and the numbers of their queues.
 import { WaitlessError } from '@waitless/protocol';
 import type { ServiceConfig } from '../config/config-shape.ts';
 import type { Engine, Queue } from '../engine/engine.ts';
 
+export type ServiceSource = 'config' | 'api';
+
+/** A service is there now that was not, is another one, or (`now` undefined) is gone. */
+export interface ServiceChange {
+  readonly name: string;
+  readonly now: ServiceConfig | undefined;
+}
+
 export class Services {
-  readonly #services: ReadonlyMap<string, ServiceConfig>;
+  readonly #configured: ReadonlyMap<string, ServiceConfig>;
+  #made: ReadonlyMap<string, ServiceConfig> = new Map();
+  /** Attempts may still be under way for one that was replaced or removed. */
+  readonly #everMade = new WeakSet<ServiceConfig>();
+  readonly #listeners: ((change: ServiceChange) => void)[] = [];
   readonly #engine: Pick<Engine, 'queue' | 'queueById'>;
   readonly #numbers = new Map<string, number>();
   readonly #queues = new Map<number, Queue>();
@@ -16,26 +28,54 @@ export class Services {
     services: ReadonlyMap<string, ServiceConfig>;
     engine: Pick<Engine, 'queue' | 'queueById'>;
   }) {
-    this.#services = services;
+    this.#configured = services;
     this.#engine = engine;
   }
 
-  all(): Iterable<ServiceConfig> {
-    return this.#services.values();
+  /** Those of the configuration first. */
+  *all(): Iterable<ServiceConfig> {
+    yield* this.#configured.values();
+    yield* this.#made.values();
   }
 
   get(name: string): ServiceConfig | undefined {
-    return this.#services.get(name);
+    return this.#configured.get(name) ?? this.#made.get(name);
   }
 
   require(name: string): ServiceConfig {
-    const service = this.#services.get(name);
+    const service = this.get(name);
     if (!service)
       throw new WaitlessError(
         'unknown-service',
         `there is no service ${JSON.stringify(name.slice(0, 128))}; GET /v1/services lists those there are`,
       );
     return service;
+  }
+
+  sourceOf(name: string): ServiceSource | undefined {
+    return this.#configured.has(name) ? 'config' : this.#made.has(name) ? 'api' : undefined;
+  }
+
+  /** Whether this very document came over the API, also where it has been replaced since. */
+  wasMade(service: ServiceConfig): boolean {
+    return this.#everMade.has(service);
+  }
+
+  /** Called for each service that came, changed or went, after `get` tells it. */
+  onChange(listener: (change: ServiceChange) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Puts these in the place of all that were made over the API. A document that is the same object is no change; names of the configuration are not touched. */
+  replaceMade(made: ReadonlyMap<string, ServiceConfig>): void {
+    const before = this.#made;
+    this.#made = new Map([...made].filter(([name]) => !this.#configured.has(name)));
+    const names = new Set([...before.keys(), ...this.#made.keys()]);
+    for (const service of this.#made.values()) this.#everMade.add(service);
+    for (const name of names) {
+      const now = this.#made.get(name);
+      if (now !== before.get(name)) for (const listener of this.#listeners) listener({ name, now });
+    }
   }
 
   /** Number of a namespace's queue, where it is known already. */

@@ -3,23 +3,22 @@
 import { hash } from 'node:crypto';
 import { type Durability, WaitlessError } from '@waitless/protocol';
 import type { ServiceConfig } from '../config/config-shape.ts';
-import type { Engine, Labels, OperationRecord, RequestHead, Submission, SubmitOutcome } from '../engine/engine.ts';
+import type { Engine, Labels, OperationRecord, StoredResult, Submission, SubmitOutcome } from '../engine/engine.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import type { Random } from '../lib/random.ts';
+import type { Admission, Ticket } from './admission.ts';
 import type { FireAndForget } from './fire-and-forget.ts';
 import type { Ids } from './ids.ts';
 import { rankOf } from './lifecycle.ts';
 import type { Live, News } from './live.ts';
+import type { QueueCounts } from './queue-counts.ts';
 import type { Services } from './services.ts';
+import { forwardedStatus, type KeyedRequest, sharedBy, type Shared } from './shared-request.ts';
 
-export interface SubmitRequest {
+export interface SubmitRequest extends KeyedRequest {
   namespace: string;
-  service: ServiceConfig;
-  head: RequestHead;
-  contentType: string | undefined;
-  body: Uint8Array;
   correlationId: string | null;
   labels: Labels | null;
   idempotencyKey: string | null;
@@ -39,14 +38,55 @@ export interface Accepted {
   service: string;
   correlationId: string | null;
   labels: Labels | null;
+  key: string | null;
   createdAt: number;
   replayed: boolean;
+  /** Cache-Status, for a request with a business key. */
+  cacheStatus: string | undefined;
+  /** A repeat of a submit that was answered from the store: its result is the answer again. */
+  fromStore: boolean;
   /** Where an operation was found rather than made. */
   record: OperationRecord | undefined;
   seq: number;
+  queue: number;
+  /** What is left of the service's rate, where it has one. */
+  limits: Ticket['fields'];
 }
 
-export type Submitted = Accepted | { kind: 'forgotten' };
+/** Answered from the store. */
+export interface Hit {
+  kind: 'stored';
+  id: string;
+  service: string;
+  /** The caller's own, or that of the operation. */
+  correlationId: string;
+  stored: StoredResult;
+  /** Milliseconds since the result was stored. */
+  ageMs: number;
+  limits: Ticket['fields'];
+}
+
+export type Submitted = Accepted | Hit | { kind: 'forgotten' };
+
+const forgotten: Submitted = { kind: 'forgotten' };
+
+/** A request as it goes to the engine. */
+interface Prepared {
+  request: SubmitRequest;
+  shared: Shared;
+  submission: Submission;
+  ticket: Ticket;
+}
+
+/** Whether the store has begun work for it. */
+const makesWork = (outcome: SubmitOutcome | undefined): boolean =>
+  outcome?.kind === 'new' || (outcome?.kind === 'stored' && outcome.refreshing);
+
+/** What is wrong with one of many is told in its place; what is no problem of ours ends them all. */
+function asProblem(error: unknown): WaitlessError {
+  if (error instanceof WaitlessError) return error;
+  throw error;
+}
 
 export interface SubmitDependencies {
   engine: Pick<Engine, 'submit'>;
@@ -56,6 +96,8 @@ export interface SubmitDependencies {
   clock: Clock;
   random: Random;
   fireAndForget: FireAndForget;
+  admission: Pick<Admission, 'admit'>;
+  counts: Pick<QueueCounts, 'look' | 'moved'>;
   log: Log;
   metrics: Metrics;
 }
@@ -68,41 +110,50 @@ export function createSubmit({
   clock,
   random,
   fireAndForget,
+  admission,
+  counts,
   log,
   metrics,
 }: SubmitDependencies) {
-  /** Resolves once the promise of the request's durability holds. Keeps nothing of the request: its body may be large and the wait long. */
-  async function submit(request: SubmitRequest): Promise<Submitted> {
-    const { service, namespace } = request;
-    if (request.waits) live.ensureRoom();
-    const startedAt = performance.now();
-    const now = clock.now();
-    const queue = services.knownNumber(namespace, service.name) ?? (await services.number(namespace, service.name));
+  /** What goes to the engine, or nothing where nothing is kept. Throws for a request that cannot be one. */
+  async function prepare(
+    request: SubmitRequest,
+    { queue, now }: { queue: number; now: number },
+  ): Promise<Prepared | undefined> {
+    const { service } = request;
     if (request.durability === 'none') {
-      fireAndForget.add({
-        service,
-        namespace,
-        queue,
-        head: request.head,
-        body: request.body,
-        correlationId: request.correlationId,
-        labels: request.labels,
-        createdAt: now,
-      });
+      const ticket = await admission.admit({ service, queue, queued: false });
+      if (!ticket.mayMake) throw ticket.refusal();
+      const { namespace, head, body, correlationId, labels } = request;
+      fireAndForget.add({ service, namespace, queue, head, body, correlationId, labels, createdAt: now });
       metrics.accepted.none++;
-      return { kind: 'forgotten' };
+      return undefined;
     }
-    const submission = toSubmission(request, { queue, nonce: random.nonce(), now });
-    const [outcome] = await engine.submit([submission], now);
-    const accepted = toAccepted(outcome!, submission);
-    if (accepted.replayed) metrics.replayed++;
+    const shared = sharedBy(request);
+    const submission = toSubmission(request, { ...shared, queue, nonce: random.nonce(), now });
+    const admitted = admission.admit({ service, queue });
+    const ticket = admitted instanceof Promise ? await admitted : admitted;
+    // The store answers it all the same where that makes no work: a repeat, a twin and a stored result are never refused.
+    if (!ticket.mayMake) submission.mayMake = false;
+    return { request, shared, submission, ticket };
+  }
+
+  /** What the outcome means to the caller. */
+  function conclude(outcome: SubmitOutcome, prepared: Prepared, startedAt: number): Accepted | Hit {
+    const { request, submission, ticket } = prepared;
+    if (makesWork(outcome))
+      counts.moved({ queue: submission.queue, service: request.service.name }, { queued: 1 });
+    if (outcome.kind === 'stored') return toHit(request, outcome.stored, ticket);
+    const accepted = toAccepted(outcome, prepared);
+    if (outcome.kind === 'joined') metrics.joined++;
+    else if (accepted.replayed) metrics.replayed++;
     else {
       metrics.accepted[submission.durability]++;
       if (log.info) {
         log.info('operation.accepted', {
           operation: accepted.id,
-          service: service.name,
-          namespace,
+          service: request.service.name,
+          namespace: request.namespace,
           durability: submission.durability,
           bytes: request.body.length,
           correlationId: request.correlationId ?? accepted.id,
@@ -111,28 +162,132 @@ export function createSubmit({
       }
     }
     return accepted;
+  }
 
-    function toAccepted(from: SubmitOutcome, made: Submission): Accepted {
-      if (from.kind === 'refused') throw from.error;
-      if (from.kind === 'mismatch') {
+  /** Resolves once the promise of the request's durability holds. Keeps nothing of the request: its body may be large and the wait long. */
+  async function submit(request: SubmitRequest): Promise<Submitted> {
+    const { service, namespace } = request;
+    if (request.waits) live.ensureRoom();
+    const startedAt = performance.now();
+    const now = clock.now();
+    const queue = services.knownNumber(namespace, service.name) ?? (await services.number(namespace, service.name));
+    const prepared = await prepare(request, { queue, now });
+    if (!prepared) return forgotten;
+    // What the 202 will say of the queue is read while the store writes.
+    counts.look();
+    let outcome: SubmitOutcome | undefined;
+    try {
+      [outcome] = await engine.submit([prepared.submission], now);
+    } finally {
+      prepared.ticket.answered(makesWork(outcome));
+    }
+    return conclude(outcome!, prepared, startedAt);
+  }
+
+  /** All in one call of the store, which sees them one after another; what is wrong with one is told in its place. */
+  async function submitAll(requests: readonly SubmitRequest[]): Promise<(Submitted | WaitlessError)[]> {
+    const startedAt = performance.now();
+    const now = clock.now();
+    const answers: (Submitted | WaitlessError)[] = [];
+    const prepared: { at: number; one: Prepared }[] = [];
+    const take = async (request: SubmitRequest, at: number): Promise<void> => {
+      const { service, namespace } = request;
+      try {
+        const queue = services.knownNumber(namespace, service.name) ?? (await services.number(namespace, service.name));
+        const one = await prepare(request, { queue, now });
+        answers[at] = forgotten;
+        if (one) prepared.push({ at, one });
+      } catch (error) {
+        answers[at] = asProblem(error);
+      }
+    };
+    for (const [at, request] of requests.entries()) if (request.durability !== 'none') await take(request, at);
+    let outcomes: SubmitOutcome[] = [];
+    try {
+      if (prepared.length > 0)
+        outcomes = await engine.submit(
+          prepared.map(({ one }) => one.submission),
+          now,
+        );
+    } finally {
+      for (const [i, { one }] of prepared.entries()) one.ticket.answered(makesWork(outcomes[i]));
+    }
+    for (const [i, { at, one }] of prepared.entries()) {
+      try {
+        answers[at] = conclude(outcomes[i]!, one, startedAt);
+      } catch (error) {
+        answers[at] = asProblem(error);
+      }
+    }
+    // Last, since a store that fails fails them all, and of these nothing could be taken back.
+    for (const [at, request] of requests.entries()) if (request.durability === 'none') await take(request, at);
+    return answers;
+  }
+
+  function toHit(request: Pick<SubmitRequest, 'correlationId'>, stored: StoredResult, { fields }: Ticket): Hit {
+    const { operation, storedAt } = stored;
+    const id = ids.operationId(operation);
+    metrics.storedHits++;
+    return {
+      kind: 'stored',
+      id,
+      service: operation.service,
+      correlationId: request.correlationId ?? operation.correlationId ?? id,
+      stored,
+      ageMs: Math.max(0, clock.now() - storedAt),
+      limits: fields,
+    };
+  }
+
+  function toAccepted(
+    outcome: Exclude<SubmitOutcome, { kind: 'stored' }>,
+    { request, submission, shared, ticket }: Prepared,
+  ): Accepted {
+    const { service } = request;
+    switch (outcome.kind) {
+      case 'refused':
+        throw outcome.error;
+      case 'mismatch':
         throw new WaitlessError(
           'idempotency-key-reused',
           `Idempotency-Key ${JSON.stringify(request.idempotencyKey)} was used for another request to ${service.name}; take a new key`,
         );
+      case 'not-stored':
+        throw new WaitlessError(
+          'not-stored',
+          `Cache-Control: only-if-cached asks for a stored result and there is none under this key; leave it out to have it computed`,
+          { members: { accepted: false } },
+        );
+      case 'full':
+        throw ticket.refusal();
+      case 'new':
+      case 'joined':
+      case 'replayed': {
+        const made = outcome.kind === 'new';
+        const seen = made ? submission : outcome.operation;
+        const seq = made ? outcome.seq : outcome.operation.seq;
+        const joined = outcome.kind === 'joined' || (outcome.kind === 'replayed' && outcome.as === 'joined');
+        const fromStore = outcome.kind === 'replayed' && outcome.as === 'stored';
+        return {
+          kind: 'accepted',
+          id: ids.operationId({ seq, nonce: seen.nonce }),
+          service: service.name,
+          // Who joins keeps the name of its own conversation.
+          correlationId: (joined ? request.correlationId : null) ?? seen.correlationId,
+          labels: seen.labels,
+          key: seen.key,
+          createdAt: seen.createdAt,
+          replayed: outcome.kind === 'replayed',
+          cacheStatus: fromStore
+            ? 'waitless; hit'
+            : forwardedStatus(shared, { joined, expired: made && outcome.expired === true }),
+          fromStore,
+          record: made ? undefined : outcome.operation,
+          seq,
+          queue: submission.queue,
+          limits: ticket.fields,
+        };
       }
-      const seen = from.kind === 'new' ? made : from.operation;
-      const seq = from.kind === 'new' ? from.seq : from.operation.seq;
-      return {
-        kind: 'accepted',
-        id: ids.operationId({ seq, nonce: seen.nonce }),
-        service: service.name,
-        correlationId: seen.correlationId,
-        labels: seen.labels,
-        createdAt: seen.createdAt,
-        replayed: from.kind === 'replayed',
-        record: from.kind === 'new' ? undefined : from.operation,
-        seq,
-      };
     }
   }
 
@@ -145,7 +300,7 @@ export function createSubmit({
     return live.wait(seq, { version: 0, onlyDone: true, timeoutMs: waitMs, signal });
   }
 
-  return { submit, waitForEnd };
+  return { submit, submitAll, waitForEnd };
 }
 
 export type SubmitVerbs = ReturnType<typeof createSubmit>;
@@ -153,7 +308,7 @@ export type SubmitVerbs = ReturnType<typeof createSubmit>;
 /** Times and order of a new operation. Pure. */
 export function toSubmission(
   request: SubmitRequest,
-  { queue, nonce, now }: { queue: number; nonce: string; now: number },
+  { queue, nonce, now, key, sharing }: Shared & { queue: number; nonce: string; now: number },
 ): Submission {
   const { service } = request;
   const runAt = now + (request.delayMs ?? 0);
@@ -181,6 +336,8 @@ export function toSubmission(
             expiresAt: now + service.idempotencyTtlMs,
             retryFailed: service.retryFailed,
           },
+    key,
+    sharing,
   };
 }
 

@@ -8,6 +8,7 @@ import { pause, type Service } from '../lib/service.ts';
 import type { Dispatch } from './dispatch.ts';
 import { judgeClock } from './lifecycle.ts';
 import type { Live } from './live.ts';
+import type { Polls } from './polls.ts';
 import { orphanPolicy } from './retry.ts';
 import type { Services } from './services.ts';
 
@@ -16,6 +17,7 @@ export interface SweepDependencies {
   services: Services;
   live: Live;
   dispatch: Pick<Dispatch, 'abort'>;
+  polls: Pick<Polls, 'look'>;
   clock: Clock;
   log: Log;
   metrics: Metrics;
@@ -89,12 +91,13 @@ export class Sweep implements Service {
 
   /** One bounded round; true when more is due right now. */
   async once(): Promise<boolean> {
-    const { engine, services, clock, live, dispatch, metrics, log } = this.#d;
+    const { engine, services, clock, live, dispatch, polls, metrics, log } = this.#d;
     const now = clock.now();
     const pausedMs = this.#stoodStill(now);
     if (pausedMs > 0) log.warn('process.paused', { ms: pausedMs, detail: 'leases last longer by it' });
     const outcome = await engine.sweep(now, { removeExpired: now >= this.#removeFromMs, pausedMs });
     metrics.swept += outcome.removed;
+    polls.look(outcome.polls);
     if (outcome.due.length === 0) return outcome.more;
     const decisions: ClockTransition[] = [];
     for (const due of outcome.due) {

@@ -7,6 +7,7 @@ import type { Metrics } from '../lib/metrics.ts';
 import type { FireAndForget, Forgettable } from './fire-and-forget.ts';
 import type { Ids } from './ids.ts';
 import type { Live } from './live.ts';
+import type { QueueCounts } from './queue-counts.ts';
 
 /** Most bytes of bodies in one answer to a worker: it is built in memory. */
 const mostBytes = 16 * 1024 * 1024;
@@ -43,11 +44,12 @@ export interface WorkDependencies {
   live: Live;
   clock: Clock;
   fireAndForget: FireAndForget;
+  counts: Pick<QueueCounts, 'moved'>;
   log: Log;
   metrics: Metrics;
 }
 
-export function createWork({ engine, ids, live, clock, fireAndForget, log, metrics }: WorkDependencies) {
+export function createWork({ engine, ids, live, clock, fireAndForget, counts, log, metrics }: WorkDependencies) {
   function leased(lease: LeasedOperation, service: ServiceConfig): Work {
     const { queue, seq, leaseNo, attempt } = lease;
     // Version 2 is the first lease; later ones are found by their waiters' own look at the store.
@@ -147,6 +149,7 @@ export function createWork({ engine, ids, live, clock, fireAndForget, log, metri
       unpark?.();
     }
     metrics.leased += leases.length;
+    for (const { queue } of leases) counts.moved({ queue, service: service.name }, { queued: -1, running: 1 });
     if (log.info)
       for (const lease of leases)
         log.info('operation.leased', {

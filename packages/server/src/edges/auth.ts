@@ -2,6 +2,7 @@
 import { WaitlessError } from '@waitless/protocol';
 import type { KeyOwner } from '../config/config-shape.ts';
 import { KeyGuesses } from '../lib/key-guesses.ts';
+import { limitFields } from '../lib/rate-limit-fields.ts';
 
 export interface AuthOptions {
   /** Finds the owner of an Authorization field; undefined where the server asks for no key. */
@@ -79,6 +80,7 @@ export class Auth {
       if (pauseMs > 0)
         throw new WaitlessError('rate-limited', 'too many different keys that are none came from this address', {
           retryAfterSeconds: Math.ceil(pauseMs / 1000),
+          headers: limitFields({ name: 'wrong-keys', quota: this.#guesses.free, remaining: 0, untilMs: pauseMs }),
         });
     }
     if (owner && !isProven) this.#proven.add(owner.name);

@@ -1,10 +1,12 @@
 // The engine interface: what a store must decide atomically and keep. One method per change of state, so that reading it is reading the state machine.
 //
 // Promises, each a case of the conformance suite:
-// - `submit` decides new / replayed / mismatch one after another, so twins in one batch see each other; durable when it resolves.
+// - `submit` decides replayed / mismatch / stored / joined / not-stored / new, in this order and one after another, so twins in one batch see each
+//   other, and of requests that share a result only one is under way; durable when it resolves. The order of the questions is in `sharing.ts`.
 // - An operation is held by at most one unexpired lease. Every lease has its own number (`leaseNo`), the fencing token:
 //   a lost lease can neither settle nor extend, and the first settlement of a lease wins.
-// - A transition and its consequences (result, timeline row, counters) are written together or not at all.
+// - A transition and its consequences (result, timeline row, counters, what is stored under a key, the next look at a backend that is polled) are
+//   written together or not at all.
 // - Time comes from the caller. The engine never reads a clock to decide anything. Nodes of a shared store follow one time line (`Signal` `time`).
 // - One log and one counter of positions per namespace. Positions only grow, gaps are allowed, and what a reader has not seen yet never gets a
 //   smaller position than what it has: a writer that took its position first and commits last is never skipped.
@@ -58,6 +60,53 @@ export interface Submission {
   /** How long the ended operation is kept. */
   retentionMs: number;
   idempotency: Idempotency | null;
+  /** The business key: shown, and findable in lists. */
+  key: string | null;
+  /** What of its result others may have, and it of theirs; null: neither. */
+  sharing: Sharing | null;
+  /** false: new work is not taken now, as by a full queue; what was submitted before, is under way or is stored still answers. Absent: it is. */
+  mayMake?: boolean;
+}
+
+/** Under which business key a result is kept, and which requests may have it. Digests are SHA-256, base64url. */
+export interface Sharing {
+  /** Of the key and of the credentials that are passed on: what a look-up by key compares. */
+  identity: string;
+  /** Of everything that must be equal for two requests to have one result, the identity included. */
+  share: string;
+  /**
+   * What may answer instead of new work. `stored`: a valid stored result, else a running twin; `running`: a running twin alone; `nothing`: its work is
+   * its own, as with a method that is not safe to share, and its result is found by key alone.
+   */
+  use: 'stored' | 'running' | 'nothing';
+  /** Oldest stored result that will do, in milliseconds; null: any that is valid. */
+  maxAgeMs: number | null;
+  /** Answer `not-stored` rather than do work. */
+  onlyStored: boolean;
+}
+
+/** How long a result that ends a keyed operation is kept for others. */
+export interface Keep {
+  /** New submits are answered with it for so long; 0: it is found by key alone, until its operation's retention ends. */
+  freshMs: number;
+  /** And for so long after that, while a new one is computed. */
+  staleMs: number;
+}
+
+/** A result that is stored under a key. */
+export interface StoredResult {
+  operation: OperationRecord;
+  /** A large body is null and read with `readBody`. */
+  result: ResultRecord;
+  storedAt: number;
+  /** End of its validity; null where it has none and is found by key alone. */
+  freshUntil: number | null;
+}
+
+/** A business key in a queue. */
+export interface KeyName {
+  queue: number;
+  identity: string;
 }
 
 export interface Idempotency {
@@ -70,9 +119,18 @@ export interface Idempotency {
 }
 
 export type SubmitOutcome =
-  | { kind: 'new'; seq: number }
-  /** The key was used for the same request before: that operation. */
-  | { kind: 'replayed'; operation: OperationRecord }
+  /** `expired`: there was a stored result, too old by now. */
+  | { kind: 'new'; seq: number; expired?: boolean }
+  /** The key was used for the same request before: that operation, and what the first submit was told of it. */
+  | { kind: 'replayed'; operation: OperationRecord; as: 'new' | 'joined' | 'stored' }
+  /** The same is under way already: its operation. */
+  | { kind: 'joined'; operation: OperationRecord }
+  /** A stored result. `refreshing`: it was stale, and this submit has begun the computation of a new one. */
+  | { kind: 'stored'; stored: StoredResult; refreshing: boolean }
+  /** Only a stored result was wanted and there is none. */
+  | { kind: 'not-stored' }
+  /** It would have been new work, and that was not to be made. Nothing was stored. */
+  | { kind: 'full' }
   /** The key was used for another request. */
   | { kind: 'mismatch' }
   /** This item could not be written; the others of its batch were. */
@@ -136,7 +194,8 @@ export interface OperationFailure {
 
 /** What a settlement does to the operation; decided by the core, only recorded here. */
 export type Transition =
-  | { to: 'succeeded'; result: ResultContent }
+  /** `keep` matters to keyed operations alone; null or absent: nobody else gets the result. */
+  | { to: 'succeeded'; result: ResultContent; keep?: Keep | null }
   | { to: 'failed'; error: OperationFailure; result: ResultContent | null }
   /** Back to the queue. `attemptUsed` false gives the attempt back. */
   | {
@@ -147,8 +206,29 @@ export type Transition =
       error: OperationFailure;
       result?: ResultContent | null;
     }
-  /** A push backend said 202: the lease lives on as `later` until `leaseUntil`. */
-  | { to: 'later'; leaseUntil: number };
+  /** A push backend said 202: the lease lives on as `later` until `leaseUntil`. With `poll`, somebody is to look at that URL then. */
+  | { to: 'later'; leaseUntil: number; poll?: Poll };
+
+/** The next look at a backend that answers later and has to be asked. */
+export interface Poll {
+  /** Whom to ask, in the core's own words. */
+  url: string;
+  at: number;
+}
+
+/** A look that is due. It is given out again after a while, here or on another node, unless the next one is set or the lease ends. */
+export interface DuePoll extends LeaseKey {
+  queue: number;
+  url: string;
+  attempt: number;
+  nonce: string;
+  correlationId: string | null;
+  /** When the attempt began that it answers later. */
+  attemptAt: number;
+  deadlineAt: number;
+  /** JSON text of a RequestHead. */
+  head: string;
+}
 
 export interface Settlement extends LeaseKey {
   transition: Transition;
@@ -157,8 +237,15 @@ export interface Settlement extends LeaseKey {
 }
 
 export type SettleOutcome =
-  /** Written. `done` when the operation has ended by it. */
-  | { kind: 'recorded'; version: number; createdAt: number; finishedAt: number | null; expiresAt: number | null }
+  /** Written. `finishedAt` when the operation has ended by it; `attemptAt`: when the attempt that was answered began. */
+  | {
+      kind: 'recorded';
+      version: number;
+      createdAt: number;
+      attemptAt: number | null;
+      finishedAt: number | null;
+      expiresAt: number | null;
+    }
   /** The same answer was recorded before. */
   | { kind: 'repeated' }
   /** Another answer of this lease was recorded before. */
@@ -181,6 +268,8 @@ export interface ProgressReport {
 export interface Extension extends LeaseKey {
   leaseMs: number | null;
   progress: ProgressReport | null;
+  /** When to look at a polled backend again. */
+  poll?: Poll;
 }
 
 export type ExtendOutcome =
@@ -215,6 +304,8 @@ export interface OperationRecord extends OperationKey {
   progress: (ProgressReport & { sequence: number }) | null;
   /** Location of a 303: where the result of an operation that succeeded by reference is. */
   reference: string | null;
+  /** Its business key. */
+  key: string | null;
 }
 
 export interface ResultRecord {
@@ -227,6 +318,8 @@ export interface ResultRecord {
   hash: string;
 }
 
+export type KeyFound = { kind: 'stored'; stored: StoredResult } | { kind: 'running'; operation: OperationRecord };
+
 export type CancelOutcome =
   | { kind: 'cancelled'; operation: OperationRecord; leaseNo: number | null }
   | { kind: 'ended'; operation: OperationRecord }
@@ -237,6 +330,7 @@ export interface OperationFilter {
   service?: string;
   statuses?: readonly OperationStatus[];
   correlationId?: string;
+  key?: string;
   labels?: Readonly<Record<string, string>>;
   createdAfter?: number;
   createdBefore?: number;
@@ -286,6 +380,7 @@ export interface ClockTransition {
 
 export interface SweepOutcome {
   due: DueOperation[];
+  polls: DuePoll[];
   promoted: number;
   removed: number;
   /** More is due right now than one sweep may take. */
@@ -334,12 +429,23 @@ export interface EventPage {
   last: number;
 }
 
+/** A small named document, such as a service that was made over the API. Outlives restarts. */
+export interface NamedDocument {
+  kind: string;
+  name: string;
+  /** JSON text, kept as it is. */
+  text: string;
+  savedAt: number;
+}
+
 /** What may have changed; a hint only. */
 export type Signal =
   /** An operation moved on, on another node; `done` when it ended there. */
   | { kind: 'operation'; seq: number; done: boolean }
   /** The clock has something to say about an open operation. */
   | { kind: 'due' }
+  /** Named documents were saved or removed, here or on another node. */
+  | { kind: 'documents' }
   /** The log of a namespace has grown. */
   | { kind: 'events'; namespace: string }
   /** The nodes' common time line is at `nowMs` now: the clock of this process must not be behind it. */
@@ -370,6 +476,17 @@ export interface EngineFeatures {
   shard: number;
   /** Bodies up to this size come with the record. */
   inlineBytes: number;
+  /** Can copy itself while it works: has `backup`. */
+  backup: boolean;
+}
+
+export interface BackupOptions {
+  signal?: AbortSignal | undefined;
+  onProgress?: ((progress: { copiedBytes: number; totalBytes: number }) => void) | undefined;
+}
+
+export interface BackupDone {
+  bytes: number;
 }
 
 export interface Engine {
@@ -399,11 +516,20 @@ export interface Engine {
   /** Those of the numbers that exist, in any order: for waiters that re-read. */
   recordsOf(seqs: readonly number[]): Promise<OperationRecord[]>;
   result(seq: number): Promise<ResultRecord | undefined>;
-  /** A large body in pieces. */
+  /** What came in, for doing it anew; its body is read with `readBody`. */
+  request(seq: number): Promise<{ head: string; bodyBytes: number } | undefined>;
+  /** What is under a business key: the newest stored result that is still to be found, else what computes one. */
+  lookUp(key: KeyName, nowMs: number): Promise<KeyFound | undefined>;
+  /** Forgets what is stored under a business key; what is being computed is kept for nobody else either. True when there was something. */
+  forget(key: KeyName): Promise<boolean>;
+  /** A body in pieces, whatever its size. */
   readBody(seq: number, of: 'request' | 'result'): AsyncIterable<Uint8Array>;
   operations(filter: OperationFilter): Promise<OperationPage>;
   timeline(seq: number): Promise<TimelineRow[]>;
-  counts(): Promise<{ queue: Queue; counts: Counts }[]>;
+  /** Operations by status in each queue; in these queues alone, at a cost that does not grow with the others. */
+  counts(of?: readonly number[]): Promise<{ queue: Queue; counts: Counts }[]>;
+  /** How many operations of its queue would be leased before this one, counted to `limit` at most; undefined when it is not ready. */
+  ahead(seq: number, limit: number): Promise<number | undefined>;
 
   /**
    * Promotes what is due, removes what has expired, reports what needs a decision. Bounded in rows and time.
@@ -416,6 +542,19 @@ export interface Engine {
   /** Writes events, those of a namespace in the order given; durable when it resolves. */
   append(batch: readonly NewEvent[], nowMs: number): Promise<AppendOutcome[]>;
   read(wanted: ReadWanted): Promise<EventPage>;
+
+  /** Saves a document in the place of the one of its kind and name, if there is one. */
+  save(document: NamedDocument): Promise<void>;
+  /** False when there is none. */
+  remove(document: { kind: string; name: string }): Promise<boolean>;
+  /** Those of a kind, by name. */
+  list(kind: string): Promise<NamedDocument[]>;
+
+  /**
+   * Writes the whole store, as it stands at one moment between call and answer, to a file that is not there yet, while everything else goes on.
+   * The file has its name only once it is whole, looked at and synced; after a rejection or an abort there is none.
+   */
+  backup?(to: string, options?: BackupOptions): Promise<BackupDone>;
 
   onSignal(listener: (signal: Signal) => void): void;
 }

@@ -15,6 +15,7 @@ const observedCalls = [
   'operations',
   'timeline',
   'counts',
+  'ahead',
   'sweep',
   'applyClock',
   'append',

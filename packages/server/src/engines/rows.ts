@@ -46,6 +46,7 @@ export type RecordColumns = [
   worker: string | null,
   /** Of a result with status 303, as its JSON text. */
   referenceHeaders: string | null,
+  key: string | null,
 ];
 
 export function toRecord(row: RecordColumns, queue: Queue): OperationRecord {
@@ -74,6 +75,7 @@ export function toRecord(row: RecordColumns, queue: Queue): OperationRecord {
     error: row[17] === null ? null : { code: row[17], message: row[18] ?? '' },
     progress: row[19] === null ? null : { sequence: row[19], ...(JSON.parse(row[20] ?? '{}') as object) },
     reference: row[23] === null ? null : (headerOf(JSON.parse(row[23]) as string[], 'location') ?? null),
+    key: row[24],
   };
 }
 
@@ -81,6 +83,7 @@ export function toRecord(row: RecordColumns, queue: Queue): OperationRecord {
 export function matches(record: OperationRecord, filter: OperationFilter): boolean {
   if (record.namespace !== filter.namespace) return false;
   if (filter.service !== undefined && record.service !== filter.service) return false;
+  if (filter.key !== undefined && record.key !== filter.key) return false;
   if (filter.statuses && !filter.statuses.includes(record.status)) return false;
   if (filter.createdAfter !== undefined && record.createdAt <= filter.createdAfter) return false;
   if (filter.createdBefore !== undefined && record.createdAt >= filter.createdBefore) return false;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { manualClock } from './clock.ts';
-import { KeyGuesses } from './key-guesses.ts';
+import { idAllowance, KeyGuesses } from './key-guesses.ts';
 
 function guesses() {
   const clock = manualClock(0);
@@ -39,4 +39,35 @@ test('one address does not make another wait, and a flood of addresses holds bou
   assert.equal(g.pauseMs('b'), 0);
   for (let i = 0; i < 1000; i++) g.wrong(`other ${i}`, 'x');
   assert.equal(g.pauseMs('a'), 0, 'the one that was quiet longest is forgotten');
+});
+
+test('unknown ids are allowed in numbers, one is forgiven each second, and pauses begin anew after a quiet time', () => {
+  const clock = manualClock(0);
+  const g = new KeyGuesses(() => clock.now(), idAllowance);
+  for (let i = 0; i < idAllowance.free; i++) g.wrong('a', `id ${i}`);
+  assert.equal(g.pauseMs('a'), 0, 'a client that asks for a thousand expired ones');
+  g.wrong('a', 'id 7');
+  assert.equal(g.pauseMs('a'), 0, 'asking again is no guess');
+  g.wrong('a', 'one more');
+  assert.equal(g.pauseMs('a'), 1000);
+  clock.advance(1000);
+  g.wrong('a', 'a second later');
+  assert.equal(g.pauseMs('a'), 0, 'one was forgiven meanwhile');
+  g.wrong('a', 'and another');
+  assert.equal(g.pauseMs('a'), 2000);
+  clock.advance(600_000);
+  for (let i = 0; i < 600; i++) g.wrong('a', `later ${i}`);
+  assert.equal(g.pauseMs('a'), 0);
+  g.wrong('a', 'too many again');
+  assert.equal(g.pauseMs('a'), 1000);
+});
+
+test('who polls unknown ids no faster than one new each second never waits', () => {
+  const clock = manualClock(0);
+  const g = new KeyGuesses(() => clock.now(), idAllowance);
+  for (let i = 0; i < 10_000; i++) {
+    g.wrong('a', `id ${i}`);
+    assert.equal(g.pauseMs('a'), 0);
+    clock.advance(1000);
+  }
 });

@@ -39,8 +39,15 @@ export function metricsRegistry(
   counter('waitless_submits_replayed_total', 'Submits answered from their idempotency key.', [], () => [
     [{}, metrics.replayed],
   ]);
+  counter('waitless_submits_joined_total', 'Submits that joined an operation under way for the same key.', [], () => [
+    [{}, metrics.joined],
+  ]);
+  counter('waitless_submits_from_store_total', 'Submits answered with a stored result.', [], () => [
+    [{}, metrics.storedHits],
+  ]);
   counter('waitless_leases_total', 'Leases given to workers and attempts begun.', [], () => [[{}, metrics.leased]]);
   counter('waitless_attempts_total', 'Requests sent to backends.', [], () => [[{}, metrics.attempts]]);
+  counter('waitless_polls_total', 'Times a backend that answers later was asked.', [], () => [[{}, metrics.polls]]);
   counter('waitless_settlements_total', 'Answers recorded or refused, by what they led to.', ['outcome'], () =>
     Object.entries(metrics.settled).map(([outcome, n]) => [{ outcome }, n]),
   );

@@ -7,9 +7,12 @@ export interface Metrics {
   engine: EngineCallTimes;
   accepted: { stored: number; memory: number; none: number };
   replayed: number;
+  joined: number;
+  storedHits: number;
   leased: number;
   settled: { succeeded: number; failed: number; queued: number; later: number; refused: number };
   attempts: number;
+  polls: number;
   httpResponses: Map<number, number>;
   swept: number;
   expired: number;
@@ -19,9 +22,12 @@ export const newMetrics = (): Metrics => ({
   engine: new Map(),
   accepted: { stored: 0, memory: 0, none: 0 },
   replayed: 0,
+  joined: 0,
+  storedHits: 0,
   leased: 0,
   settled: { succeeded: 0, failed: 0, queued: 0, later: 0, refused: 0 },
   attempts: 0,
+  polls: 0,
   httpResponses: new Map(),
   swept: 0,
   expired: 0,

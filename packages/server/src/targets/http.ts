@@ -1,9 +1,11 @@
 // Carries one request to an HTTP backend as it came, and brings the answer back as it was.
 import { hash } from 'node:crypto';
+import type { LookupFunction } from 'node:net';
 import { hopByHopHeaders } from '@waitless/protocol';
 import type { Agent } from 'undici';
 import type { OutboundRequest, Target } from '../core/dispatch.ts';
 import type { ServiceConfig } from '../config/config-shape.ts';
+import { type AddressGuard, forbiddenTarget } from './address.ts';
 
 type Sent = Awaited<ReturnType<Target['send']>>;
 
@@ -19,15 +21,22 @@ export function backendPath(target: URL, path: string, query: string): string {
   return base + path + search;
 }
 
-export function httpTarget(): Target & { close(): Promise<void> } {
+export interface HttpTargetOptions {
+  /** Whether a service may be led to addresses that the guard lets through alone. */
+  isGuarded: (service: ServiceConfig) => boolean;
+  guard: AddressGuard;
+}
+
+export function httpTarget({ isGuarded, guard }: HttpTargetOptions): Target & { close(): Promise<void> } {
   // Redirects are results, never followed; time limits are ours, since they also cover what the library does not count.
   // Loaded with the first request: it takes longer to load than all the rest of the server.
-  let loading: Promise<Agent> | undefined;
-  const loadAgent = async (): Promise<Agent> =>
+  // Guarded services have connections of their own, made to vetted addresses alone; one that is kept stays where it was led to.
+  const agents: Partial<Record<'open' | 'guarded', Promise<Agent>>> = {};
+  const loadAgent = async (kind: 'open' | 'guarded'): Promise<Agent> =>
     new (await import('undici')).Agent({
       headersTimeout: 0,
       bodyTimeout: 0,
-      connect: { timeout: 10_000 },
+      connect: { timeout: 10_000, ...(kind === 'guarded' ? { lookup: guard.lookup as LookupFunction } : {}) },
       keepAliveTimeout: keepAliveMs,
       maxHeaderSize: mostHeaderBytes,
       pipelining: 1,
@@ -45,7 +54,9 @@ export function httpTarget(): Target & { close(): Promise<void> } {
 
   async function send(out: OutboundRequest): Promise<Sent> {
     const { service, head } = out;
-    const url = urlOf(service);
+    const url = out.url === undefined ? urlOf(service) : new URL(out.url);
+    const kind = isGuarded(service) ? 'guarded' : 'open';
+    if (kind === 'guarded' && !guard.fits(url.href)) return notThere();
     const headers = outboundFields(head.headers, service, out.headers).flat();
     const bodyless =
       out.bodyBytes === 0 &&
@@ -56,10 +67,10 @@ export function httpTarget(): Target & { close(): Promise<void> } {
     const limit = AbortSignal.any([out.signal, AbortSignal.timeout(out.timeoutMs)]);
     try {
       const answer = await (
-        await (loading ??= loadAgent())
+        await (agents[kind] ??= loadAgent(kind))
       ).request({
         origin: url.origin,
-        path: backendPath(url, head.path, head.query),
+        path: out.url === undefined ? backendPath(url, head.path, head.query) : url.pathname + url.search,
         method: head.method as 'GET',
         headers,
         body: bodyless ? null : (out.body as Buffer),
@@ -91,8 +102,10 @@ export function httpTarget(): Target & { close(): Promise<void> } {
   return {
     send,
     async close() {
-      const agent = await loading;
-      await agent?.close().catch(() => agent.destroy());
+      for (const loading of Object.values(agents)) {
+        const agent = await loading;
+        await agent.close().catch(() => agent.destroy());
+      }
     },
   };
 }
@@ -150,6 +163,14 @@ async function readAll(
   return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
 }
 
+/** Final: what an address leads to does not change by asking again, and nobody may probe a network by it. */
+const notThere = (): Sent => ({
+  kind: 'failure',
+  code: forbiddenTarget,
+  message: 'the target leads to an address that is not public; nothing was sent',
+  retry: false,
+});
+
 function toFailure(error: unknown, { timeoutMs, signal }: OutboundRequest): Sent {
   if (signal.aborted)
     return {
@@ -159,6 +180,7 @@ function toFailure(error: unknown, { timeoutMs, signal }: OutboundRequest): Sent
       retry: true,
     };
   const { name, code, message } = error as { name?: string; code?: string; message: string };
+  if (code === forbiddenTarget) return notThere();
   if (name === 'TimeoutError')
     return {
       kind: 'failure',

@@ -1,40 +1,27 @@
 // ANY /v1/call/{service}/…: a submit over HTTP.
 import { WaitlessError } from '@waitless/protocol';
-import type { Fetch } from '../../core/fetch.ts';
+import type { Fetch, Replay } from '../../core/fetch.ts';
 import { receiptJson } from '../../core/document.ts';
-import type { Pace } from '../../core/pace.ts';
+import type { Outlooks } from '../../core/outlook.ts';
 import type { Services } from '../../core/services.ts';
-import type { Accepted, SubmitVerbs } from '../../core/submit.ts';
+import type { Accepted, Hit, SubmitVerbs } from '../../core/submit.ts';
 import type { Answer, Exchange, Handler } from './exchange.ts';
-import {
-  checkCacheControl,
-  correlationId,
-  durability,
-  durationField,
-  forwarded,
-  idempotencyKey,
-  isTraceparent,
-  labels,
-  priority,
-  refuseUnbuilt,
-  waiting,
-  type Waiting,
-} from './fields.ts';
-import { namedService } from './named-service.ts';
+import type { Waiting } from './fields.ts';
 import { ofOperation } from './problems.ts';
-import { inMemory, type Replayed, replayAnswer } from './results.ts';
+import { inMemory, type Replayed, replayAnswer, storedFields } from './results.ts';
+import { readSubmission } from './submission.ts';
 
 export interface CallDependencies {
   services: Services;
   submit: SubmitVerbs;
   fetch: Fetch;
-  pace: Pace;
+  outlooks: Pick<Outlooks, 'ofSubmitted'>;
   maxWaitMs: number;
 }
 
 const prefixLength = '/v1/call/'.length;
 
-export function callHandler({ services, submit, fetch, pace, maxWaitMs }: CallDependencies): Handler {
+export function callHandler({ services, submit, fetch, outlooks, maxWaitMs }: CallDependencies): Handler {
   /** The result of an operation that has ended; undefined where it was a false alarm. A problem names the operation, so that it can be looked up. */
   async function ended(exchange: Exchange, accepted: Accepted): Promise<Replayed | undefined> {
     try {
@@ -55,53 +42,29 @@ export function callHandler({ services, submit, fetch, pace, maxWaitMs }: CallDe
 
   return async (exchange) => {
     const receivedAt = performance.now();
-    const { headers } = exchange;
     const slash = exchange.path.indexOf('/', prefixLength);
-    const service = namedService(
-      services,
-      slash < 0 ? exchange.path.slice(prefixLength) : exchange.path.slice(prefixLength, slash),
+    const { request, hold } = readSubmission(
+      {
+        namespace: exchange.namespace,
+        service: slash < 0 ? exchange.path.slice(prefixLength) : exchange.path.slice(prefixLength, slash),
+        method: exchange.method,
+        path: slash < 0 ? '' : exchange.path.slice(slash),
+        query: exchange.query,
+        headers: exchange.headers,
+        rawHeaders: exchange.rawHeaders,
+      },
+      { services, maxWaitMs },
     );
-    refuseUnbuilt(headers);
-    checkCacheControl(headers);
-    const hold = waiting(headers, service, maxWaitMs);
-    const level = durability(headers);
-    const key = idempotencyKey(headers);
-    const delayMs = durationField(headers, 'Operation-Delay');
-    if (level === 'none') refuseWithNone(headers, hold);
-    const trace = headers('traceparent');
-    const passedOn = forwarded(exchange.rawHeaders, service.forward);
-    const head = {
-      method: exchange.method,
-      path: slash < 0 ? '' : exchange.path.slice(slash),
-      query: exchange.query,
-      headers:
-        trace !== undefined && !isTraceparent(trace)
-          ? passedOn.filter(([name]) => !/^trace(parent|state)$/i.test(name))
-          : passedOn,
-    };
-    const waits = level !== 'none' && hold.waitMs > 0;
-    const request = {
-      namespace: exchange.namespace,
-      service,
-      head,
-      contentType: headers('content-type'),
-      correlationId: correlationId(headers),
-      labels: labels(headers),
-      idempotencyKey: key,
-      durability: level,
-      timeoutMs: durationField(headers, 'Operation-Timeout'),
-      delayMs,
-      startByMs: durationField(headers, 'Operation-Start-By'),
-      priority: priority(headers),
-      waits,
-    };
+    const { service, waits, durability: level } = request;
     const outcome = await submit.submit({ ...request, body: await exchange.body(service.maxBodyBytes) });
     // The body is stored or handed on: its room is free for others while this caller waits.
     exchange.releaseBody();
     if (outcome.kind === 'forgotten')
       return { status: 202, headers: ['Operation-Durability', 'none', 'Cache-Control', 'no-store'] };
+    if (outcome.kind === 'stored') return storedAnswer(exchange, outcome, fetch.replayOf(outcome.stored));
     const waitMs = hold.waitMs - (performance.now() - receivedAt);
-    const news = waits ? await submit.waitForEnd(outcome, { waitMs, signal: exchange.signal }) : undefined;
+    const news =
+      waits || outcome.fromStore ? await submit.waitForEnd(outcome, { waitMs, signal: exchange.signal }) : undefined;
     if (news?.done) {
       const replayed = news.result ? inMemory(outcome, news.result) : await ended(exchange, outcome);
       if (replayed) return withSubmitHeaders(replayAnswer(exchange, replayed), outcome, hold);
@@ -110,35 +73,13 @@ export function callHandler({ services, submit, fetch, pace, maxWaitMs }: CallDe
       level,
       hold,
       // What is left of the usual time, where the caller has waited for a part of it already.
-      retryAfterSeconds: pace.retryAfterSeconds(service.name, performance.now() - receivedAt),
+      retryAfterSeconds: outlooks.ofSubmitted({ ...outcome, service, waitedMs: performance.now() - receivedAt }),
     });
   };
 }
 
-/** What keeps nothing cannot wait, be repeated safely, or be held to a time. */
-const kept = [
-  'Idempotency-Key',
-  'Operation-Delay',
-  'Operation-Timeout',
-  'Operation-Start-By',
-  'Operation-Priority',
-] as const;
-
-function refuseWithNone(headers: Exchange['headers'], { preferences }: Waiting): void {
-  const clash =
-    preferences.waitSeconds === undefined
-      ? kept.find((name) => headers(name.toLowerCase()) !== undefined)
-      : 'Prefer: wait';
-  if (clash) {
-    throw new WaitlessError(
-      'conflicting-headers',
-      `Operation-Durability: none keeps nothing, so ${clash} cannot be honoured; drop one of the two`,
-      { members: { accepted: false } },
-    );
-  }
-}
-
-function acceptedAnswer(
+/** The 202 of a request that is computed, or joined to one that is. */
+export function acceptedAnswer(
   exchange: Exchange,
   accepted: Accepted,
   { level, hold, retryAfterSeconds }: { level: string; hold: Waiting; retryAfterSeconds: number },
@@ -164,7 +105,9 @@ function acceptedAnswer(
   ];
   const applied = preferenceApplied(hold);
   if (applied) headers.push('Preference-Applied', applied);
+  if (accepted.cacheStatus !== undefined) headers.push('Cache-Status', accepted.cacheStatus);
   if (accepted.replayed) headers.push('Idempotent-Replayed', 'true');
+  addLimits(headers, accepted);
   return { status: 202, headers, body: receiptJson(accepted, exchange.base) };
 }
 
@@ -179,6 +122,21 @@ function withSubmitHeaders(answer: Answer, accepted: Accepted, hold: Waiting): A
   answer.headers.push('Correlation-Id', accepted.correlationId ?? accepted.id);
   if (hold.preferences.waitSeconds !== undefined)
     answer.headers.push('Preference-Applied', `wait=${Math.floor(hold.waitMs / 1000)}`);
+  if (accepted.cacheStatus !== undefined) answer.headers.push('Cache-Status', accepted.cacheStatus);
   if (accepted.replayed) answer.headers.push('Idempotent-Replayed', 'true');
+  addLimits(answer.headers, accepted);
+  return answer;
+}
+
+/** RateLimit fields of a service that has a rate. */
+function addLimits(headers: string[], { limits }: Pick<Accepted, 'limits'>): void {
+  for (const name in limits) headers.push(name, limits[name]!);
+}
+
+/** The stored result, byte for byte as the first caller had it. */
+function storedAnswer(exchange: Exchange, { id, correlationId, stored, ageMs, limits }: Hit, replay: Replay): Answer {
+  const answer = replayAnswer(exchange, { id, status: stored.operation.status, replay });
+  answer.headers.push('Correlation-Id', correlationId, ...storedFields(stored, ageMs));
+  addLimits(answer.headers, { limits });
   return answer;
 }

@@ -11,6 +11,9 @@ import {
   WaitlessError,
 } from '@waitless/protocol';
 import type { ServiceConfig } from '../../config/config-shape.ts';
+import { utf8OfField } from '../../core/business-key.ts';
+import type { CacheWish } from '../../core/shared-request.ts';
+import { cacheDirectives, deltaSeconds } from '../../core/validity.ts';
 import type { FieldLookup } from './exchange.ts';
 
 const invalid = (field: string, what: string): WaitlessError =>
@@ -113,17 +116,37 @@ export function refuseUnbuilt(headers: FieldLookup): void {
   }
 }
 
-/** What a submit's Cache-Control asks; nothing is stored for other callers yet, so all but `only-if-cached` is true already. */
-export function checkCacheControl(headers: FieldLookup): void {
+/** What a submit's Cache-Control asks. Directives of others are ignored, as RFC 9111 says. */
+export function cacheWish(headers: FieldLookup): CacheWish {
+  const wish: CacheWish = { noStore: false, noCache: false, maxAgeMs: null, onlyIfCached: false };
   const value = headers('cache-control');
-  if (value === undefined) return;
-  for (const part of value.split(',')) {
-    const directive = part.trim().toLowerCase();
-    if (directive === 'only-if-cached')
-      throw new WaitlessError('not-stored', undefined, { members: { accepted: false } });
-    if (/^max-age\s*=/.test(directive) && !/^max-age=(\d{1,10}|"\d{1,10}")$/.test(directive))
-      throw invalid('Cache-Control', 'max-age must be whole seconds');
+  if (value === undefined) return wish;
+  for (const [name, argument] of cacheDirectives(value)) {
+    if (name === 'no-store') wish.noStore = true;
+    else if (name === 'no-cache') wish.noCache = true;
+    else if (name === 'only-if-cached') wish.onlyIfCached = true;
+    else if (name.trimEnd() === 'max-age') {
+      const ms = name === 'max-age' ? deltaSeconds(argument) : undefined;
+      if (ms === undefined) throw invalid('Cache-Control', 'max-age must be whole seconds, such as max-age=60');
+      wish.maxAgeMs = Math.min(ms, wish.maxAgeMs ?? ms);
+    }
   }
+  return wish;
+}
+
+/** Any text: an RFC 8941 string in quotes, whose bytes may be UTF-8, or the value as it stands. Percent-encoding is not undone. */
+export function resultKey(headers: FieldLookup): string | null {
+  const value = headers('result-key');
+  if (value === undefined) return null;
+  const text = utf8OfField(value);
+  if (text === undefined) throw invalid('Result-Key', 'must be UTF-8');
+  if (!text.startsWith('"')) return text;
+  if (!/^"(?:[^"\\]|\\["\\])*"$/.test(text))
+    throw invalid(
+      'Result-Key',
+      'begins with a quote and is no quoted string; within quotes, write \\" and \\\\ for those two',
+    );
+  return text.slice(1, -1).replace(/\\(["\\])/g, '$1');
 }
 
 export interface Waiting {

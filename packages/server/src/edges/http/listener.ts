@@ -3,8 +3,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse, S
 import type { AddressInfo, Socket } from 'node:net';
 import { type ErrorCode, errorTable, exposedHeaders, WaitlessError } from '@waitless/protocol';
 import type { BodyBudget } from '../../core/body-budget.ts';
+import { idAllowance, KeyGuesses } from '../../lib/key-guesses.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Metrics } from '../../lib/metrics.ts';
+import { limitFields } from '../../lib/rate-limit-fields.ts';
 import type { Service } from '../../lib/service.ts';
 import type { Auth, Caller } from '../auth.ts';
 import { baseOf, type BaseOptions, clientAddress } from './base-url.ts';
@@ -58,6 +60,7 @@ export class HttpListener implements Service {
   readonly #options: ListenerOptions;
   readonly #server: Server;
   readonly #bodies: RequestBodies;
+  readonly #guesses = new KeyGuesses(() => performance.now(), idAllowance);
   #find: ((method: string, path: string) => Match) | undefined;
   #requests = 0;
   #connections = 0;
@@ -169,7 +172,11 @@ export class HttpListener implements Service {
         throw new WaitlessError(
           'too-many-connections',
           `${mostInHand} requests of this connection wait for their answers already`,
-          { retryAfterSeconds: 1, members: { accepted: false } },
+          {
+            retryAfterSeconds: 1,
+            members: { accepted: false },
+            headers: limitFields({ name: 'connection', quota: mostInHand, concurrent: true, remaining: 0, untilMs: 1000 }),
+          },
         );
       if (request.httpVersionMajor !== 1) throw new WaitlessError('bad-request', 'only HTTP/1.1 is spoken here');
       base = baseOf(request, baseOptions, this.#url);
@@ -209,7 +216,8 @@ export class HttpListener implements Service {
         const made = match.handler(exchange);
         answer = made instanceof Promise ? await made : made;
       }
-    } catch (error) {
+    } catch (thrown) {
+      const error = exchange ? this.#asGuess(thrown, exchange, caller) : thrown;
       answer = this.#problem(error, { base, requestId, response });
       if (
         answer.status >= 500 &&
@@ -249,6 +257,23 @@ export class HttpListener implements Service {
     if (held > 0) this.#options.budget.release(held);
     socket[requestsInHand]!--;
     exchange?.releaseBody();
+  }
+
+  /** An unknown id or token is 404, until its address has tried more of them than anybody has by mistake. What is known is answered all the same. */
+  #asGuess(error: unknown, { params }: HttpExchange, { address }: Caller): unknown {
+    const guess = params['id'] ?? params['token'];
+    if (guess === undefined || !(error instanceof WaitlessError) || error.code !== 'not-found') return error;
+    const from = address();
+    const pauseMs = this.#guesses.pauseMs(from);
+    if (pauseMs === 0) {
+      this.#guesses.wrong(from, guess);
+      return error;
+    }
+    return new WaitlessError('rate-limited', 'too many different ids that are none were asked for from this address', {
+      retryAfterSeconds: Math.ceil(pauseMs / 1000),
+      headers: limitFields({ name: 'unknown-ids', quota: this.#guesses.free, remaining: 0, untilMs: pauseMs }),
+      cause: error,
+    });
   }
 
   #problem(error: unknown, context: { base: string; requestId: string; response: ServerResponse }): Answer {

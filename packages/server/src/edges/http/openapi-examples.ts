@@ -24,6 +24,7 @@ export const headerDetails: Readonly<Record<string, ParameterDetail>> = {
   'Operation-Priority': { schema: { type: 'integer', minimum: 0, maximum: 9, default: 5 }, example: 7 },
   'Operation-Labels': { schema: { type: 'string' }, example: 'customer=42, region=eu' },
   'Operation-Durability': { schema: { type: 'string', enum: [...durabilities], default: 'stored' }, example: 'stored' },
+  'Result-Key': { schema: { type: 'string', minLength: 1 }, example: 'customer-42' },
   'Cache-Control': { schema: { type: 'string' }, example: 'no-cache' },
   traceparent: { schema: { type: 'string' }, example: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' },
   tracestate: { schema: { type: 'string' }, example: 'vendor=value' },
@@ -48,6 +49,9 @@ export const queryDetails: Readonly<Record<string, ParameterDetail>> = {
   limit: { schema: { type: 'integer', minimum: 1, maximum: 1000, default: 50 }, example: 50 },
   cursor: { schema: { type: 'string' } },
   envelope: { schema: { type: 'string', enum: ['json'] }, example: 'json' },
+  key: { schema: { type: 'string', minLength: 1 }, example: 'customer-42' },
+  'on-complete': { schema: { type: 'integer', enum: [303] }, example: 303 },
+  include: { schema: { type: 'string', enum: ['result'] }, example: 'result' },
   purge: { schema: { type: 'boolean', default: false }, example: true },
 };
 
@@ -57,6 +61,11 @@ export const pathDetails: Readonly<Record<string, ParameterDetail>> = {
   token: {
     schema: { type: 'string', minLength: 1 },
     description: 'The lease token: a capability for one attempt, to be kept secret.',
+  },
+  key: {
+    schema: { type: 'string', minLength: 1 },
+    example: 'customer-42',
+    description: 'The business key, percent-encoded; one with odd bytes is better off in `?key=`.',
   },
   code: {
     schema: { type: 'string', enum: Object.keys(errorTable) },
@@ -83,6 +92,15 @@ export const answerHeaders: Readonly<Record<string, ParameterDetail & { descript
     schema: { type: 'string' },
     description: "The conversation's id as the client gave it, else the operation id.",
   },
+  Age: {
+    schema: { type: 'integer', minimum: 0 },
+    description: 'Seconds since a result that is answered from the store was stored (RFC 9111).',
+  },
+  'Cache-Status': {
+    schema: { type: 'string' },
+    description:
+      'Where the request has a business key: `waitless; hit; ttl=N`, `waitless; fwd=miss`, `… fwd=miss; collapsed` where it joined, `… fwd=request`, `… fwd=stale` or `… fwd=method` (RFC 9211).',
+  },
   'Operation-Durability': {
     schema: { type: 'string', enum: [...durabilities] },
     description: 'What this answer promises.',
@@ -93,6 +111,8 @@ export const tagDescriptions: Readonly<Record<Route['tag'], string>> = {
   submit: `Send a request to a service with any of ${callMethods.join(', ')}. Method, path, query, headers and body reach the backend as they came; the answer is a 202 with the operation's id, or the result itself where the request waits for it.`,
   operations:
     'Look up what became of a request: its state, its result byte for byte, its attempts. Waiting requests hold until something changes.',
+  results:
+    'Results under a business key or a correlation id: look up, purge, compute anew.',
   workers:
     'Take work under a lease and answer it. The token of a lease is a capability for one attempt; backends that answer 202 use the same routes later.',
   services: 'The services there are, with their live counts.',
@@ -133,6 +153,17 @@ export function bodyExamples(serverUrl: string): Readonly<Record<string, unknown
     expiresAt: null,
     error: null,
   };
+  const unknownService = {
+    status: 404,
+    problem: {
+      type: `${serverUrl}/problems/unknown-service`,
+      title: errorTable['unknown-service'].title,
+      status: 404,
+      detail: 'there is no service "scores"',
+      instance: '5d0c6fcd7a3f-1',
+      code: 'unknown-service',
+    },
+  };
   const token = 'TOKEN';
   return {
     OperationReceipt: receipt,
@@ -152,11 +183,37 @@ export function bodyExamples(serverUrl: string): Readonly<Record<string, unknown
           name: 'score',
           target: 'http',
           mode: 'async',
+          source: 'config',
           counts: { queued: 2, running: 16, succeeded: 4711, failed: 3, cancelled: 0 },
+          recent: { p50Ms: 1840, p90Ms: 4200, perMinute: 510 },
         },
       ],
       next: null,
     },
+    Service: { target: { url: 'https://score.example.com' }, timeout: '5m', concurrency: 4 },
+    ServiceDocument: {
+      name: 'score',
+      source: 'api',
+      savedAt: time,
+      document: { target: { url: 'https://score.example.com', headers: {} }, timeout: '5m', concurrency: 4 },
+    },
+    Backup: {
+      state: 'done',
+      file: '/var/lib/waitless/backups/waitless-2026-01-05T10-00-00-000Z.db',
+      bytes: 52428800,
+      startedAt: time,
+      createdAt: '2026-01-05T10:00:02.500Z',
+      copiedBytes: 52428800,
+      totalBytes: 52428800,
+      error: null,
+    },
+    BatchRequest: [
+      { service: 'score', headers: { 'Content-Type': 'application/json' }, body: { customerId: 42 } },
+      { service: 'scores', body: 'customer=43' },
+    ],
+    BatchItem: { service: 'score', headers: { 'Content-Type': 'application/json' }, body: { customerId: 42 } },
+    BatchResponse: [{ status: 202, operation: receipt }, unknownService],
+    BatchOutcome: { status: 202, operation: receipt },
     LeaseRequest: {
       worker: 'worker-1',
       max: 10,

@@ -33,6 +33,7 @@ const receiptHeaders = [
   'Preference-Applied',
   'Idempotent-Replayed',
   'Operation-Durability',
+  'Cache-Status',
 ];
 const resultHeaders = [
   'Operation-Id',
@@ -40,6 +41,8 @@ const resultHeaders = [
   'Correlation-Id',
   'Content-Location',
   'ETag',
+  'Age',
+  'Cache-Status',
   'Preference-Applied',
 ];
 const statusHeaders = ['ETag', 'Retry-After', 'Preference-Applied'];
@@ -176,6 +179,9 @@ function answerHeaderComponents(): Fields {
   return Object.fromEntries([...ours, ...Object.entries(answerHeaders)]);
 }
 
+/** Bodies that may also go one item a line, and what a line is. */
+const lines: Readonly<Record<string, string>> = { BatchRequest: 'BatchItem', BatchResponse: 'BatchOutcome' };
+
 /** Content of a body by what the route table calls it. */
 function contentOf(kind: string, { examples }: Context): Fields {
   if (kind === 'bytes') return { '*/*': { schema: { description: 'Opaque bytes of any media type.' } } };
@@ -183,11 +189,15 @@ function contentOf(kind: string, { examples }: Context): Fields {
   if (kind === 'html') return { 'text/html': { schema: { type: 'string' } } };
   if (kind === 'text') return { 'text/plain': { schema: { type: 'string' } } };
   if (kind === 'json') return { 'application/json': { schema: { type: 'object' } } };
+  const inJson = (name: string): Fields => ({
+    schema: component('schemas', name),
+    ...(name in examples ? { example: examples[name] } : {}),
+  });
+  const line = lines[kind];
   return {
-    'application/json': {
-      schema: component('schemas', kind),
-      ...(kind in examples ? { example: examples[kind] } : {}),
-    },
+    'application/json': inJson(kind),
+    // Each line is one value of this schema; OpenAPI 3.1 has no word for that.
+    ...(line === undefined ? {} : { 'application/x-ndjson': inJson(line) }),
   };
 }
 
@@ -224,6 +234,7 @@ function successes(route: Route, method: CallMethod, context: Context): Fields {
 }
 
 function describe(status: string, kind: string | null): string {
+  if (status === '303') return 'Done: the result is at `Location`. Only with `?on-complete=303`.';
   if (status === '304') return 'Nothing has changed.';
   if (status === '204') return 'Done; there is nothing to show.';
   if (kind === 'OperationReceipt')

@@ -4,6 +4,7 @@ import { WaitlessError } from '@waitless/protocol';
 import { operationJson } from '../../core/document.ts';
 import type { Fetch } from '../../core/fetch.ts';
 import type { Ids } from '../../core/ids.ts';
+import type { Pace } from '../../core/pace.ts';
 import type { Services } from '../../core/services.ts';
 import type { Counts, Engine } from '../../engine/engine.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -15,6 +16,7 @@ export interface OperateDependencies {
   fetch: Fetch;
   ids: Ids;
   clock: Clock;
+  pace: Pick<Pace, 'recent'>;
   version: string;
   keyRequired: boolean;
   isReady: () => 'ready' | 'starting' | 'stopping';
@@ -38,6 +40,7 @@ export function operateHandlers({
   fetch,
   ids,
   clock,
+  pace,
   version,
   keyRequired,
   isReady,
@@ -51,7 +54,13 @@ export function operateHandlers({
       name: service.name,
       target: service.target.kind,
       mode: service.mode,
+      source: services.sourceOf(service.name) ?? 'config',
       counts: byService.get(service.name) ?? { queued: 0, running: 0, succeeded: 0, failed: 0, cancelled: 0 },
+      recent: pace.recent({
+        service: service.name,
+        queue: services.knownNumber(namespace, service.name),
+        nowMs: clock.now(),
+      }),
     }));
   }
 

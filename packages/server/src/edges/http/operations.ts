@@ -1,8 +1,10 @@
 // Status, result, list, timeline and cancel over HTTP.
 import { isName, type OperationStatus, operationStatuses, parsePrefer, WaitlessError } from '@waitless/protocol';
-import { operationJson, timelineJson } from '../../core/document.ts';
+import { keyFault } from '../../core/business-key.ts';
+import { includedResultJson, mostIncludedBytes, operationJson, timelineJson } from '../../core/document.ts';
 import type { Fetch } from '../../core/fetch.ts';
 import type { Ids } from '../../core/ids.ts';
+import type { Outlook } from '../../core/outlook.ts';
 import type { Services } from '../../core/services.ts';
 import type { OperationRecord } from '../../engine/engine.ts';
 import { type Answer, type Exchange, type Handler, jsonAnswer } from './exchange.ts';
@@ -21,8 +23,18 @@ const defaultLimit = 50;
 const mostLimit = 1000;
 
 export function operationHandlers({ fetch, services, ids, maxWaitMs }: OperationsDependencies) {
-  const document = (record: OperationRecord, base: string): string =>
-    operationJson(record, { id: ids.operationId(record), base, service: services.get(record.service) });
+  const document = (
+    record: OperationRecord,
+    base: string,
+    { outlook, result: included }: { outlook?: Outlook | undefined; result?: string | undefined } = {},
+  ): string =>
+    operationJson(record, {
+      id: ids.operationId(record),
+      base,
+      service: services.get(record.service),
+      ...(outlook ? { outlook } : {}),
+      ...(included === undefined ? {} : { result: included }),
+    });
 
   /** A wait that was asked for, capped; the field says what was honoured. */
   function wait(exchange: Exchange): { waitMs: number; applied: string[] } {
@@ -35,11 +47,18 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
     applied: ['Preference-Applied', `wait=${Math.floor(waitMs / 1000)}`],
   });
 
-  const pace = (record: OperationRecord): string[] =>
-    record.finishedAt === null ? ['Retry-After', String(fetch.retryAfterSeconds(record))] : [];
+  /** What lies before an operation that has not ended. */
+  const outlookOf = async (record: OperationRecord): Promise<Outlook | undefined> =>
+    record.finishedAt === null ? fetch.outlook(record) : undefined;
+
+  const pace = (outlook: Outlook | undefined): string[] =>
+    outlook ? ['Retry-After', String(outlook.retryAfterSeconds)] : [];
 
   const status: Handler = async (exchange) => {
-    refuseUnbuiltQuery(exchange, ['on-complete', 'include', 'token']);
+    refuseUnbuiltQuery(exchange, ['token']);
+    const query = exchange.query === '' ? undefined : parseQuery(exchange.query);
+    const redirects = only(query?.get('on-complete'), 'on-complete', '303');
+    const includes = only(query?.get('include'), 'include', 'result');
     const { waitMs, applied } = wait(exchange);
     const match = exchange.headers('if-none-match');
     const seen = /^\s*(?:W\/)?"(\d{1,15})"\s*$/.exec(match ?? '');
@@ -48,20 +67,62 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
       waitMs,
       signal: exchange.signal,
     });
+    if (redirects && record.finishedAt !== null)
+      return {
+        status: 303,
+        headers: [
+          'Location',
+          `${exchange.base}/v1/operations/${id}/result`,
+          'Operation-Id',
+          id,
+          'Cache-Control',
+          'no-store',
+          ...applied,
+        ],
+      };
     const etag = `W/"${record.version}"`;
-    const headers = ['ETag', etag, 'Operation-Id', id, ...pace(record), ...applied];
+    const outlook = await outlookOf(record);
+    const headers = ['ETag', etag, 'Operation-Id', id, ...pace(outlook), ...applied];
     if (matchesEtag(match, etag)) return { status: 304, headers: [...headers, 'Cache-Control', 'no-store'] };
-    return jsonAnswer(200, document(record, exchange.base), headers);
+    const included = includes ? await includedResult(record) : undefined;
+    return jsonAnswer(200, document(record, exchange.base, { outlook, result: included }), headers);
   };
+
+  /** The result as a member of the status document: `null` where there is none, or none that is small enough. */
+  async function includedResult(record: OperationRecord): Promise<string> {
+    if (record.finishedAt === null) return 'null';
+    const found = await fetch
+      .result(ids.operationId(record), record.namespace, { waitMs: 0 })
+      .catch((error: unknown) => {
+        // Why it ended without one stands in `error`. That the store cannot be read is another matter.
+        if (error instanceof WaitlessError && !error.retry) return undefined;
+        throw error;
+      });
+    if (found?.kind !== 'result' || found.replay.bodyBytes > mostIncludedBytes) return 'null';
+    const { body } = found.replay;
+    return includedResultJson(found.replay, body instanceof Uint8Array ? body : await whole(body));
+  }
 
   const result: Handler = async (exchange) => {
     refuseUnbuiltQuery(exchange, ['token']);
-    const query = parseQuery(exchange.query);
-    const envelope = query.get('envelope');
-    if (envelope !== undefined && envelope !== 'json')
-      throw new WaitlessError('invalid-parameter', 'envelope must be json');
+    const envelope = only(parseQuery(exchange.query).get('envelope'), 'envelope', 'json');
+    return resultOf(exchange, exchange.params['id']!, { envelope });
+  };
+
+  /** The answer to whoever asks for the result of an operation that has not ended. */
+  async function pending(exchange: Exchange, record: OperationRecord, applied: readonly string[]): Promise<Answer> {
+    const outlook = await outlookOf(record);
+    return jsonAnswer(202, document(record, exchange.base, { outlook }), [
+      'Operation-Id',
+      ids.operationId(record),
+      ...pace(outlook),
+      ...applied,
+    ]);
+  }
+
+  /** The answer to whoever asks for the result of this operation, waiting for it where that is preferred. */
+  async function resultOf(exchange: Exchange, id: string, { envelope }: { envelope: boolean }): Promise<Answer> {
     const { waitMs, applied } = wait(exchange);
-    const id = exchange.params['id']!;
     const found = await fetch
       .result(id, exchange.namespace, { waitMs, signal: exchange.signal })
       .catch((error: unknown) => {
@@ -70,21 +131,15 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
           ? error
           : ofOperation(error, { 'Operation-Id': id });
       });
-    if (found.kind === 'pending')
-      return jsonAnswer(202, document(found.record, exchange.base), [
-        'Operation-Id',
-        id,
-        ...pace(found.record),
-        ...applied,
-      ]);
+    if (found.kind === 'pending') return pending(exchange, found.record, applied);
     const replayed = { id, status: found.record.status, replay: found.replay };
-    const answer = envelope === 'json' ? envelopeAnswer(replayed) : replayAnswer(exchange, replayed);
+    const answer = envelope ? envelopeAnswer(replayed) : replayAnswer(exchange, replayed);
     answer.headers.push('Correlation-Id', found.record.correlationId ?? id, ...applied);
     return answer;
-  };
+  }
 
   const list: Handler = async (exchange) => {
-    refuseUnbuiltQuery(exchange, ['key', 'token']);
+    refuseUnbuiltQuery(exchange, ['token']);
     const query = parseQuery(exchange.query);
     const labels: Record<string, string> = {};
     for (const name of query.names()) {
@@ -93,15 +148,16 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
         if (!isName(label))
           throw new WaitlessError('invalid-name', `${JSON.stringify(name.slice(0, 64))} names no label`);
         labels[label] = query.get(name)!;
-      } else if (
-        !['service', 'status', 'correlationId', 'createdAfter', 'createdBefore', 'limit', 'cursor'].includes(name)
-      )
+      } else if (!listFilters.includes(name))
         throw new WaitlessError('invalid-parameter', `${JSON.stringify(name.slice(0, 64))} is no filter of this list`);
     }
     const correlationId = query.get('correlationId');
     const service = query.get('service');
     if (service !== undefined && !isName(service))
       throw new WaitlessError('invalid-name', 'service must be the name of a service');
+    const key = query.get('key');
+    const fault = key === undefined ? undefined : keyFault(key);
+    if (fault !== undefined) throw new WaitlessError('invalid-parameter', `key ${fault}`);
     const createdAfter = time(query.get('createdAfter'), 'createdAfter');
     const createdBefore = time(query.get('createdBefore'), 'createdBefore');
     const statuses = states(query.get('status'));
@@ -111,6 +167,7 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
       limit: limit(query.get('limit')),
       ...(service === undefined ? {} : { service }),
       ...(correlationId === undefined ? {} : { correlationId }),
+      ...(key === undefined ? {} : { key }),
       ...(statuses === undefined ? {} : { statuses }),
       ...(createdAfter === undefined ? {} : { createdAfter }),
       ...(createdBefore === undefined ? {} : { createdBefore }),
@@ -125,7 +182,7 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
       ids.operationKey(correlationId)
     ) {
       const own = await fetch.operation(correlationId, exchange.namespace).catch(() => undefined);
-      if (own && own.correlationId === null) page.items.push(own);
+      if (own && own.correlationId === null && (key === undefined || own.key === key)) page.items.push(own);
     }
     const next =
       page.nextSeq === null ? 'null' : JSON.stringify(ids.cursor({ namespace: exchange.namespace, seq: page.nextSeq }));
@@ -161,7 +218,23 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
     return jsonAnswer(200, document(record, exchange.base), ['Operation-Id', id]);
   };
 
-  return { status, result, list, timeline, cancel };
+  return { status, result, list, timeline, cancel, resultOf, pending, wait };
+}
+
+export type OperationHandlers = ReturnType<typeof operationHandlers>;
+
+const listFilters = ['service', 'status', 'correlationId', 'key', 'createdAfter', 'createdBefore', 'limit', 'cursor'];
+
+/** Whether a parameter with one value stands there; any other value is refused. */
+function only(value: string | undefined, name: string, word: string): boolean {
+  if (value !== undefined && value !== word) throw new WaitlessError('invalid-parameter', `${name} must be ${word}`);
+  return value !== undefined;
+}
+
+async function whole(parts: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const read: Uint8Array[] = [];
+  for await (const part of parts) read.push(part);
+  return Buffer.concat(read);
 }
 
 function refuseUnbuiltQuery(exchange: Exchange, names: readonly string[]): void {

@@ -23,6 +23,14 @@ for (const [text, values] of good) {
   });
 }
 
+test('the one name that may stand more than once is read whole, and no other', () => {
+  const query = parseQuery('key=a%2Fb&x=1&key=', { repeated: 'key' });
+  assert.deepEqual(query.all('key'), ['a/b', '']);
+  assert.deepEqual(query.all('x'), ['1']);
+  assert.deepEqual(query.all('y'), []);
+  assert.throws(() => parseQuery('key=a&x=1&x=2', { repeated: 'key' }), { code: 'invalid-parameter' });
+});
+
 for (const text of ['a=1&a=2', 'a=1&%61=2', 'a=%', 'a=%f', 'a=%zz', 'a=%ff', '%ff=a', 'a=%c0%ae', 'a=%ed%a0%80']) {
   test(`?${text} is refused`, () => assert.throws(() => parseQuery(text), { code: 'invalid-parameter' }));
 }

@@ -3,11 +3,14 @@ import { WaitlessError } from '@waitless/protocol';
 
 export interface Query {
   get(name: string): string | undefined;
+  /** Every value of a name that may stand more than once. */
+  all(name: string): readonly string[];
   names(): Iterable<string>;
 }
 
-export function parseQuery(text: string): Query {
-  const found = new Map<string, string>();
+/** @param repeated the one name that may stand more than once */
+export function parseQuery(text: string, { repeated }: { repeated?: string } = {}): Query {
+  const found = new Map<string, string[]>();
   if (text !== '') {
     if (/%(?![0-9A-Fa-f]{2})/.test(text))
       throw new WaitlessError('invalid-parameter', 'the query has a percent sign that encodes nothing');
@@ -15,10 +18,12 @@ export function parseQuery(text: string): Query {
       // What was no UTF-8 has become this character, and would look for something else than was asked.
       if (name.includes('\ufffd') || value.includes('\ufffd'))
         throw new WaitlessError('invalid-parameter', 'the query is not UTF-8');
-      if (found.has(name))
+      const values = found.get(name);
+      if (values && name !== repeated)
         throw new WaitlessError('invalid-parameter', `${JSON.stringify(name.slice(0, 64))} stands twice in the query`);
-      found.set(name, value);
+      if (values) values.push(value);
+      else found.set(name, [value]);
     }
   }
-  return { get: (name) => found.get(name), names: () => found.keys() };
+  return { get: (name) => found.get(name)?.[0], all: (name) => found.get(name) ?? [], names: () => found.keys() };
 }

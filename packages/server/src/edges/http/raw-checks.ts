@@ -53,8 +53,15 @@ export function badPath(path: string): boolean {
   return false;
 }
 
-/** Throws for a header list that could mean two things. `names` are lower-cased here once, for the singleton check. */
+/** Throws for the header list of a request that could mean two things. */
 export function checkHeaders(rawHeaders: readonly string[]): void {
+  const hosts = checkFields(rawHeaders);
+  if (hosts !== 1)
+    throw new WaitlessError('bad-host', hosts === 0 ? 'the Host header is missing' : 'the Host header stands twice');
+}
+
+/** Throws for a list of fields that could mean two things, and counts the hosts it names. Names are lower-cased here once, for the singleton check. */
+export function checkFields(rawHeaders: readonly string[]): number {
   if (rawHeaders.length > mostHeaders * 2)
     throw new WaitlessError('too-many-headers', `at most ${mostHeaders} header fields are read`);
   let hosts = 0;
@@ -71,6 +78,5 @@ export function checkHeaders(rawHeaders: readonly string[]): void {
       (seen ??= []).push(name);
     }
   }
-  if (hosts !== 1)
-    throw new WaitlessError('bad-host', hosts === 0 ? 'the Host header is missing' : 'the Host header stands twice');
+  return hosts;
 }

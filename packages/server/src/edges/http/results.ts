@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import { isReplayable, type OperationStatus, WaitlessError } from '@waitless/protocol';
 import type { Replay } from '../../core/fetch.ts';
 import type { Accepted } from '../../core/submit.ts';
-import type { ResultContent } from '../../engine/engine.ts';
+import type { ResultContent, StoredResult } from '../../engine/engine.ts';
 import type { Answer, Exchange } from './exchange.ts';
 
 export interface Replayed {
@@ -26,6 +26,12 @@ export function inMemory(accepted: Accepted, result: ResultContent): Replayed {
       body: result.body,
     },
   };
+}
+
+/** Age and Cache-Status (RFC 9111, RFC 9211) of a stored result: whole seconds, and a negative time to live where it is served stale. */
+export function storedFields({ freshUntil, storedAt }: StoredResult, ageMs: number): string[] {
+  const ttl = freshUntil === null ? '' : `; ttl=${Math.floor((freshUntil - storedAt - ageMs) / 1000)}`;
+  return ['Age', String(Math.floor(ageMs / 1000)), 'Cache-Status', `waitless; hit${ttl}`];
 }
 
 /** Not replayed bare: a redirect or a login of the backend would act on the client as if it were ours. */

@@ -1,17 +1,23 @@
 // The promises of the engine interface as cases. An engine's own test opens a store and runs these; the runner is handed in,
 // so that engines outside this repository can use them too.
 import assert from 'node:assert/strict';
+import { documentCases } from './document-cases.ts';
 import { type EngineUnderTest, fixture } from './fixture.ts';
+import { fullCases } from './full-cases.ts';
 import { idempotencyCases } from './idempotency-cases.ts';
 import { leaseCases } from './lease-cases.ts';
 import { logCases } from './log-cases.ts';
 import { nodeCases } from './node-cases.ts';
+import { pollCases } from './poll-cases.ts';
 import { readCases } from './read-cases.ts';
 import { restartCases } from './restart-cases.ts';
 import { settleCases } from './settle-cases.ts';
 import { sharedCases } from './shared-cases.ts';
 import { sharedLeaseCases } from './shared-lease-cases.ts';
+import { sharingCases } from './sharing-cases.ts';
+import { sharedSharingCases } from './shared-sharing-cases.ts';
 import { sharedSweepCases } from './shared-sweep-cases.ts';
+import { storedCases } from './stored-cases.ts';
 import { submitCases } from './submit-cases.ts';
 import { sweepCases } from './sweep-cases.ts';
 
@@ -26,7 +32,13 @@ const families = [
   readCases,
   logCases,
   restartCases,
+  sharingCases,
+  storedCases,
+  fullCases,
+  pollCases,
+  documentCases,
   sharedCases,
+  sharedSharingCases,
   sharedLeaseCases,
   sharedSweepCases,
   nodeCases,

@@ -92,6 +92,8 @@ function nodeOn(open: () => { engine: Engine; opened: OpenedEngine }, clock: Clo
         startByAt: null,
         retentionMs: 86_400_000,
         idempotency: null,
+        key: null,
+        sharing: null,
         ...more,
       };
     },

@@ -15,7 +15,7 @@ const givenBack = (runAt: number) => ({
 });
 
 /** Resolves with the first `count` different signals that `pick` names, repeats left out. */
-function heard({ engine }: Node, count: number, pick: (signal: Signal) => unknown): Promise<unknown[]> {
+export function heard({ engine }: Node, count: number, pick: (signal: Signal) => unknown): Promise<unknown[]> {
   const found = new Set<unknown>();
   return new Promise((resolve) =>
     engine.onSignal((signal) => {
@@ -26,7 +26,7 @@ function heard({ engine }: Node, count: number, pick: (signal: Signal) => unknow
   );
 }
 
-const operationOf = (seqs: readonly number[]) => (signal: Signal) =>
+export const operationOf = (seqs: readonly number[]) => (signal: Signal) =>
   signal.kind === 'operation' && seqs.includes(signal.seq) ? signal.seq : undefined;
 
 /** Everything by which work becomes ready on `maker` reaches one who waits on `taker`. */

@@ -57,13 +57,14 @@ export class Batcher<Item, Outcome> {
     this.#options = options;
   }
 
-  call(items: readonly Item[]): Promise<Outcome[]> {
+  /** @param since performance.now() from when the caller has been waiting, where that is not now */
+  call(items: readonly Item[], since = performance.now()): Promise<Outcome[]> {
     if (items.length === 0) return Promise.resolve([]);
     return new Promise((resolve, reject) => {
       const call: Call<Outcome> = {
         outcomes: [],
         missing: items.length,
-        lateAt: performance.now() + answerWithinMs + extraMs(this.#bytesOf(items)),
+        lateAt: since + answerWithinMs + extraMs(this.#bytesOf(items)),
         sent: 0,
         over: false,
         resolve,

@@ -1,12 +1,13 @@
 // The engine for many nodes: one PostgreSQL database behind the engine interface, written by as many processes as wanted.
-import { WaitlessError } from '@waitless/protocol';
-import type { Engine, EngineFeatures, LeaseWanted, Signal, SubmitOutcome } from '../../engine/engine.ts';
+import type { Engine, EngineFeatures, LeaseWanted, Signal } from '../../engine/engine.ts';
 import { readAddress } from './address.ts';
 import { createBatches } from './batches.ts';
 import { cancelOne } from './cancel.ts';
 import { Connections, type Statement } from './connections.ts';
-import { notAnswered, toCallerError } from './errors.ts';
+import { toCallerError } from './errors.ts';
+import { listDocuments, removeDocument, saveDocument } from './documents.ts';
 import { type Hint, Hints } from './hints.ts';
+import { forgetIn, lookUpIn } from './keyed.ts';
 import { leaseFrom } from './lease.ts';
 import { readEvents } from './log.ts';
 import { Marks } from './marks.ts';
@@ -56,7 +57,7 @@ export function postgresEngine({
   pollMs = usualPollMs,
   hints: useHints = true,
 }: PostgresOptions): Engine {
-  const features: EngineFeatures = { durable: true, shared: true, shard: 0, inlineBytes };
+  const features: EngineFeatures = { durable: true, shared: true, shard: 0, inlineBytes, backup: false };
   const address = readAddress(url);
   const listeners: ((signal: Signal) => void)[] = [];
   const signal = (s: Signal): void => listeners.forEach((listener) => listener(s));
@@ -116,10 +117,11 @@ export function postgresEngine({
 
   const takers = new Takers({ queues, fill: (of, taker) => lease(of, taker.wanted) });
 
-  const { stored, early, settles, extensions, decisions, appends } = createBatches({
+  const { submits, settles, extensions, decisions, appends } = createBatches({
     writes,
     control,
     memory,
+    reading,
     node,
     queues,
     takers,
@@ -144,10 +146,16 @@ export function postgresEngine({
     }
   }
 
+  function tellDocuments(): void {
+    signal({ kind: 'documents' });
+    hints?.documents();
+  }
+
   async function onHint(hint: Hint): Promise<void> {
     for (const seq of hint.ended) signal({ kind: 'operation', seq, done: true });
     for (const seq of hint.changed) signal({ kind: 'operation', seq, done: false });
     for (const namespace of hint.logs) signal({ kind: 'events', namespace });
+    if (hint.documents) signal({ kind: 'documents' });
     if (hint.queues.length === 0) return;
     await queues.learn(hint.queues);
     takers.madeReady(hint.queues);
@@ -251,23 +259,9 @@ export function postgresEngine({
     },
     queue: (namespace, service) => asked(queues.number(namespace, service)),
     queueById: (id) => asked(queues.find(id)),
-    async submit(batch, now) {
+    submit(batch, now) {
       at(now);
-      const [kept, soon] = [
-        batch.filter((s) => s.durability === 'stored'),
-        batch.filter((s) => s.durability === 'memory'),
-      ];
-      if (soon.length === 0) return stored.call(kept);
-      if (kept.length === 0) return early.call(soon);
-      const parts = await Promise.allSettled([stored.call(kept), early.call(soon)]);
-      const reasons = parts.flatMap((part) => (part.status === 'rejected' ? (part.reason as WaitlessError) : []));
-      // Where a part was stored, or may have been, it cannot be said that nothing was.
-      if (reasons.length > 0)
-        throw reasons.length === 2 && reasons.every((reason) => reason.members?.['accepted'] === false)
-          ? reasons[0]
-          : notAnswered();
-      const [first, second] = parts.map((part) => (part as PromiseFulfilledResult<SubmitOutcome[]>).value);
-      return batch.map((s) => (s.durability === 'stored' ? first : second)!.shift()!);
+      return submits.call(batch);
     },
     async lease(wanted, now, abort) {
       at(now);
@@ -315,6 +309,11 @@ export function postgresEngine({
     operation: (key) => asked(reads.operation(key)),
     recordsOf: (seqs) => asked(reads.recordsOf(seqs)),
     result: (seq) => asked(reads.result(seq)),
+    request: (seq) => asked(reads.request(seq)),
+    async lookUp(key, now) {
+      return asked(lookUpIn(reading, reads, key, at(now)));
+    },
+    forget: (key) => asked(forgetIn(control, key), { sent: true }),
     async *readBody(seq, of) {
       try {
         yield* reads.body(seq, of);
@@ -324,7 +323,8 @@ export function postgresEngine({
     },
     operations: (filter) => asked(reads.operations(filter)),
     timeline: (seq) => asked(reads.timeline(seq)),
-    counts: () => asked(reads.counts()),
+    counts: (of) => asked(reads.counts(of)),
+    ahead: (seq, limit) => asked(reads.ahead(seq, limit)),
     async sweep(now, { removeExpired }) {
       // How long this process stood still says nothing where others may have lived: the common time line knows.
       at(now);
@@ -338,7 +338,7 @@ export function postgresEngine({
           if (swept.readied.size > 0) madeReady(swept.readied.keys());
           if (swept.nextAt !== undefined) wake.at(swept.nextAt, nowMs);
           const promoted = [...swept.readied.values()].reduce((sum, n) => sum + n, 0);
-          return { due: swept.due, promoted, removed: swept.removed, more: swept.more };
+          return { due: swept.due, polls: swept.polls, promoted, removed: swept.removed, more: swept.more };
         })(),
         { sent: true },
       );
@@ -352,6 +352,16 @@ export function postgresEngine({
       return appends.call(batch);
     },
     read: async (wanted) => ({ epoch: opened!.epoch, ...(await asked(readEvents(reading, wanted))) }),
+    async save(document) {
+      await asked(saveDocument(control, document), { sent: true });
+      tellDocuments();
+    },
+    async remove(document) {
+      const removed = await asked(removeDocument(control, document), { sent: true });
+      if (removed) tellDocuments();
+      return removed;
+    },
+    list: (kind) => asked(listDocuments(reading, kind)),
     onSignal: (listener) => void listeners.push(listener),
   };
 }

@@ -15,6 +15,8 @@ export interface Hint {
   queues: number[];
   /** Namespaces whose log has grown. */
   logs: string[];
+  /** Named documents were saved or removed. */
+  documents: boolean;
   /** A node has come. */
   hello: boolean;
 }
@@ -29,10 +31,11 @@ const goodbyeMs = 1000;
 const probeMs = 2000;
 const answerMs = 2000;
 
-/** Words of one letter and a value: `c` changed and `d` ended operation, `q` queue, all in base 36, `e` namespace, `h` hello; the sender's number first. */
-export function encodeHints(sender: string, { changed, ended, queues, logs, hello }: Hint): string[] {
+/** Words of one letter and a value: `c` changed and `d` ended operation, `q` queue, all in base 36, `e` namespace, `n` named documents, `h` hello; the sender's number first. */
+export function encodeHints(sender: string, { changed, ended, queues, logs, documents, hello }: Hint): string[] {
   const words = [
     ...(hello ? ['h'] : []),
+    ...(documents ? ['n'] : []),
     ...queues.map((id) => `q${id.toString(36)}`),
     ...logs.map((namespace) => `e${encodeURIComponent(namespace)}`),
     ...ended.map((seq) => `d${seq.toString(36)}`),
@@ -54,7 +57,7 @@ export function encodeHints(sender: string, { changed, ended, queues, logs, hell
 /** Undefined for what is not a hint of ours: whoever may connect to the database may speak on any channel. */
 export function decodeHints(payload: string): { sender: string; hint: Hint } | undefined {
   const [sender = '', ...words] = payload.split(' ');
-  const hint: Hint = { changed: [], ended: [], queues: [], logs: [], hello: false };
+  const hint: Hint = { changed: [], ended: [], queues: [], logs: [], documents: false, hello: false };
   for (const word of words) {
     const value = word.slice(1);
     const number = /^[0-9a-z]{1,11}$/.test(value) ? Number.parseInt(value, 36) : undefined;
@@ -62,6 +65,7 @@ export function decodeHints(payload: string): { sender: string; hint: Hint } | u
     else if (word[0] === 'd' && number !== undefined) hint.ended.push(number);
     else if (word[0] === 'q' && number !== undefined) hint.queues.push(number);
     else if (word[0] === 'e' && isEncoded(value)) hint.logs.push(decodeURIComponent(value));
+    else if (word === 'n') hint.documents = true;
     else if (word === 'h') hint.hello = true;
     else return undefined;
   }
@@ -89,6 +93,7 @@ export class Hints {
   #ended = new Set<number>();
   #queues = new Set<number>();
   #logs = new Set<string>();
+  #documents = false;
   #hello = false;
   #timer: NodeJS.Timeout | undefined;
   #sending: Promise<void> | undefined;
@@ -198,12 +203,19 @@ export class Hints {
     this.#gather();
   }
 
+  documents(): void {
+    if (!this.#company) return;
+    this.#documents = true;
+    this.#gather();
+  }
+
   #gather(): void {
     this.#timer ??= setTimeout(() => {
       // While it is being sent nothing else goes out; what gathers meanwhile is next.
       this.#sending = this.#send().finally(() => {
         this.#sending = this.#timer = undefined;
-        if (this.#changed.size + this.#ended.size + this.#queues.size + this.#logs.size > 0) this.#gather();
+        const waiting = this.#changed.size + this.#ended.size + this.#queues.size + this.#logs.size;
+        if (waiting > 0 || this.#documents) this.#gather();
       });
     }, gatherMs);
   }
@@ -216,12 +228,14 @@ export class Hints {
       // What this node's own takers have taken meanwhile would only have others look in vain.
       queues: [...this.#queues].filter((id) => this.#isReady(id)),
       logs: [...this.#logs],
+      documents: this.#documents,
       hello: this.#hello,
     });
     this.#changed = new Set();
     this.#ended = new Set();
     this.#queues = new Set();
     this.#logs = new Set();
+    this.#documents = false;
     this.#hello = false;
     if (!client) return;
     try {

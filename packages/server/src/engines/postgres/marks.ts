@@ -17,14 +17,16 @@ export class Marks {
   due = beginning;
   /** Nothing before it has expired. */
   expired = beginning;
+  /** No look at a backend is due before it. */
+  polls = beginning;
   #wholeAt = beginning;
   #failures = 0;
 
   /** Carries out a sweep at `nowMs`. */
   async sweep<T>(nowMs: number, work: () => Promise<T>): Promise<T> {
     if (nowMs < this.#wholeAt) return work();
-    const [due, expired] = [this.due, this.expired];
-    this.due = this.expired = beginning;
+    const [due, expired, polls] = [this.due, this.expired, this.polls];
+    this.due = this.expired = this.polls = beginning;
     const begun = performance.now();
     try {
       const answer = await work();
@@ -35,6 +37,7 @@ export class Marks {
       if (++this.#failures > 1) {
         this.due = Math.max(due, nowMs - marginMs);
         this.expired = Math.max(expired, nowMs - marginMs);
+        this.polls = Math.max(polls, nowMs - marginMs);
         this.#wholeAt = nowMs + restMs;
       }
       throw error;
@@ -44,6 +47,11 @@ export class Marks {
   /** Everything due at `nowMs` was seen; the earliest of it is still there until it has been decided. */
   sawDue(nowMs: number, earliestMs: number): void {
     this.due = Math.min(earliestMs, nowMs - marginMs);
+  }
+
+  /** Every look that was due is put off, or some of them where there are `more`. */
+  sawPolls(nowMs: number, more: boolean): void {
+    if (!more) this.polls = nowMs - marginMs;
   }
 
   /** Removed up to `lastMs`; undefined where nothing that has expired is left. */

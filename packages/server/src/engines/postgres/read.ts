@@ -10,7 +10,7 @@ import type {
   TimelineRow,
 } from '../../engine/engine.ts';
 import { matches, type RecordColumns, stage, toRecord } from '../rows.ts';
-import { int8Array } from './arrays.ts';
+import { int4Array, int8Array } from './arrays.ts';
 import type { Connections, Row, Statement } from './connections.ts';
 import type { Queues } from './queues.ts';
 
@@ -27,16 +27,41 @@ export const recordColumns =
   'o.seq, r.nonce, o.queue, o.stage, o.version, o.attempt, o.lease_no, r.correlation, r.labels, o.created_at, o.updated_at, o.started_at, o.finished_at, ' +
   'o.run_at, o.deadline_at, o.lease_until, o.wake_at, o.error_code, o.error_message, o.progress_seq, o.progress, o.attempt_at, o.worker, ' +
   // Only an operation that succeeded can have ended by reference, so nobody else pays for the look.
-  `CASE WHEN o.stage = ${stage.succeeded} THEN (SELECT x.headers FROM result x WHERE x.seq = o.seq AND x.status = 303) END`;
+  `CASE WHEN o.stage = ${stage.succeeded} THEN (SELECT x.headers FROM result x WHERE x.seq = o.seq AND x.status = 303) END, r.key`;
 export const recordTables = 'operation o JOIN request r ON r.seq = o.seq';
 
 const byNumbers: Statement = {
   name: 'records',
   text: `SELECT ${recordColumns} FROM ${recordTables} WHERE o.seq = ANY ($1::int8[])`,
 };
+const requestOf: Statement = {
+  name: 'request',
+  text: 'SELECT head, octet_length(body) FROM request WHERE seq = $1::int8',
+};
+/** In the order of `ResultColumns`, from the table `result` under this name. */
+export const resultColumns = (x: string): string =>
+  `${x}.seq, ${x}.status, ${x}.headers, octet_length(${x}.body), ${x}.hash, CASE WHEN octet_length(${x}.body) <= ${inlineBytes} THEN ${x}.body END`;
+
+export type ResultColumns = [
+  seq: number,
+  status: number,
+  headers: string,
+  bodyBytes: number,
+  hash: string,
+  body: Buffer | null,
+];
+
+export const toResult = ([, status, headers, bodyBytes, hash, body]: ResultColumns): ResultRecord => ({
+  status,
+  headers: JSON.parse(headers) as string[],
+  bodyBytes,
+  hash,
+  body,
+});
+
 const resultsOf: Statement = {
   name: 'results',
-  text: `SELECT seq, status, headers, octet_length(body), hash, CASE WHEN octet_length(body) <= ${inlineBytes} THEN body END FROM result WHERE seq = ANY ($1::int8[])`,
+  text: `SELECT ${resultColumns('x')} FROM result x WHERE x.seq = ANY ($1::int8[])`,
 };
 const partOf = (table: 'request' | 'result'): Statement => ({
   name: `part-of-${table}`,
@@ -47,11 +72,19 @@ const timelineOf: Statement = {
   name: 'timeline',
   text: 'SELECT at, kind, attempt, started_at, worker, outcome, backend_status, detail, next_at, progress FROM happening WHERE seq = $1::int8 ORDER BY n',
 };
-const countsOf: Statement = {
-  name: 'counts',
-  text: `SELECT q.id, q.namespace, q.service, coalesce(sum(queued), 0)::int8, coalesce(sum(running), 0)::int8, coalesce(sum(succeeded), 0)::int8,
+const countsText = (
+  which: string,
+): string => `SELECT q.id, q.namespace, q.service, coalesce(sum(queued), 0)::int8, coalesce(sum(running), 0)::int8, coalesce(sum(succeeded), 0)::int8,
       coalesce(sum(failed), 0)::int8, coalesce(sum(cancelled), 0)::int8
-    FROM queue q LEFT JOIN counter c ON c.queue = q.id GROUP BY q.id ORDER BY q.service, q.namespace`,
+    FROM queue q LEFT JOIN counter c ON c.queue = q.id ${which} GROUP BY q.id ORDER BY q.service, q.namespace`;
+const allCounts: Statement = { name: 'counts', text: countsText('') };
+const countsOf: Statement = { name: 'counts-of', text: countsText('WHERE q.id = ANY ($1::int4[])') };
+const aheadOf: Statement = {
+  name: 'ahead',
+  // Ordered for the planner: the index of the ready ones is walked from its front, also by a plan made when there were none.
+  text: `SELECT (SELECT count(*) FROM (SELECT FROM operation b WHERE b.queue = o.queue AND b.stage = ${stage.ready} AND (b.rank, b.seq) < (o.rank, o.seq)
+      ORDER BY b.rank, b.seq LIMIT $2::int4) AS before)::int4
+    FROM operation o WHERE o.seq = $1::int8 AND o.stage + 0 = ${stage.ready}`,
 };
 
 /** The index that leads to the fewest rows for a filter; all are walked newest first. */
@@ -59,6 +92,10 @@ const walks = {
   correlation: {
     name: 'list-correlation',
     text: `SELECT ${recordColumns} FROM ${recordTables} WHERE r.correlation = $2 AND r.seq < $1::int8 ORDER BY r.seq DESC LIMIT ${chunkRows}`,
+  },
+  key: {
+    name: 'list-key',
+    text: `SELECT ${recordColumns} FROM ${recordTables} WHERE r.key = $2 AND r.seq < $1::int8 ORDER BY r.seq DESC LIMIT ${chunkRows}`,
   },
   label: {
     name: 'list-label',
@@ -140,10 +177,12 @@ export class Reads {
 
   async #resultsOf(seqs: readonly number[]): Promise<(readonly [number, ResultRecord])[]> {
     const rows = await this.#connections.run(resultsOf, [int8Array(seqs)]);
-    return (rows as [number, number, string, number, string, Buffer | null][]).map(
-      ([seq, status, headers, bodyBytes, hash, body]) =>
-        [seq, { status, headers: JSON.parse(headers) as string[], bodyBytes, hash, body }] as const,
-    );
+    return (rows as unknown as ResultColumns[]).map((row) => [row[0], toResult(row)] as const);
+  }
+
+  async request(seq: number): Promise<{ head: string; bodyBytes: number } | undefined> {
+    const [row] = (await this.#connections.run(requestOf, [seq])) as [string, number][];
+    return row && { head: row[0], bodyBytes: row[1] };
   }
 
   async *body(seq: number, of: 'request' | 'result'): AsyncIterable<Uint8Array> {
@@ -172,18 +211,26 @@ export class Reads {
     }));
   }
 
-  async counts(): Promise<{ queue: Queue; counts: Counts }[]> {
-    const rows = (await this.#connections.run(countsOf, [])) as [number, string, string, ...number[]][];
+  async counts(of?: readonly number[]): Promise<{ queue: Queue; counts: Counts }[]> {
+    const rows = (await (of
+      ? this.#connections.run(countsOf, [int4Array(of)])
+      : this.#connections.run(allCounts, []))) as [number, string, string, ...number[]][];
     return rows.map(([id, namespace, service, queued = 0, running = 0, succeeded = 0, failed = 0, cancelled = 0]) => ({
       queue: { id, namespace, service },
       counts: { queued, running, succeeded, failed, cancelled },
     }));
   }
 
+  async ahead(seq: number, limit: number): Promise<number | undefined> {
+    const [row] = await this.#connections.run(aheadOf, [seq, limit]);
+    return row?.[0] as number | undefined;
+  }
+
   async #walk(filter: OperationFilter, before: number): Promise<OperationRecord[]> {
     const run = async (statement: Statement, ...values: unknown[]): Promise<OperationRecord[]> =>
       this.records(await this.#connections.run(statement, [before, ...values]));
     if (filter.correlationId !== undefined) return run(walks.correlation, filter.correlationId);
+    if (filter.key !== undefined) return run(walks.key, filter.key);
     const label = Object.entries(filter.labels ?? {})[0];
     if (label) return run(walks.label, label[0], label[1]);
     const trouble = filter.statuses?.every((status) => status === 'failed' || status === 'cancelled');

@@ -3,7 +3,9 @@ import type {
   ClockTransition,
   ExtendOutcome,
   Extension,
+  Keep,
   OperationFailure,
+  Poll,
   ResultContent,
   Settlement,
   SettleOutcome,
@@ -12,6 +14,8 @@ import { leaseKinds, stage, statusOfStage } from '../rows.ts';
 import { byteaArray, int4Array, int8Array, textArray } from './arrays.ts';
 import { type Connection, extraMs, type Statement, statementTimeoutMs } from './connections.ts';
 import { toCallerError } from './errors.ts';
+import { endShares, sharedUntil } from './keyed.ts';
+import { setPolls } from './polls.ts';
 import { leaseNow, notBefore } from './time-line.ts';
 
 /** Who may move an operation: the holder of its lease, or the clock, which has seen a certain version of it. */
@@ -30,15 +34,21 @@ const guards: Record<Guard, string> = {
       AND (o.stage + 0 < ${stage.running} OR o.deadline_at <= $1::int8 OR o.lease_until <= ${leaseNow('$1::int8')})`,
 };
 
+/** Nobody else gets these results, and nobody is to be asked later. */
+const noMore = 'NULL::int8 AS fresh_ms, NULL::int8 AS stale_ms';
+
 /**
- * One statement for a batch: moves the rows that the guard lets through, writes their results and what happened, and the counters.
- * Rows are locked in the order of their numbers, or two nodes could each hold a row that the other waits for.
+ * One statement for a batch: moves the rows that the guard lets through, writes their results and what happened, the counters, and what stands under
+ * their shares. Rows are locked in the order of their numbers, or two nodes could each hold a row that the other waits for.
+ * @param more also reads which results are kept for others and which backends are to be asked when: most batches have neither
  */
-const moveText = (guard: Guard): string => `
+const moveText = (guard: Guard, more: boolean): string => `
 WITH input AS MATERIALIZED (
-  SELECT * FROM unnest($3::int8[], $4::int4[], $5::int4[], $6::int4[], $7::int8[], $8::int8[], $9::text[], $10::text[], $11::int4[],
-    $12::int4[], $13::text[], $14::text[], $15::bytea[])
-    WITH ORDINALITY AS i (seq, guard_no, to_stage, give_back, until, new_rank, code, message, backend_status, status, headers, hash, body, ord) ORDER BY seq
+  SELECT *${more ? '' : `, ${noMore}`} FROM unnest($3::int8[], $4::int4[], $5::int4[], $6::int4[], $7::int8[], $8::int8[], $9::text[], $10::text[], $11::int4[],
+    $12::int4[], $13::text[], $14::text[], $15::bytea[]${more ? ', $16::int8[], $17::int8[], $18::int8[], $19::text[]' : ''})
+    WITH ORDINALITY AS i (seq, guard_no, to_stage, give_back, until, new_rank, code, message, backend_status, status, headers, hash, body${
+      more ? ', fresh_ms, stale_ms, poll_at, poll_url' : ''
+    }, ord) ORDER BY seq
 ), held AS MATERIALIZED (
   SELECT i.*, h.* FROM input i CROSS JOIN time_line CROSS JOIN LATERAL (
     SELECT o.stage AS from_stage, ${leaseNow('$1::int8')} AS lease_now FROM operation o
@@ -48,14 +58,16 @@ WITH input AS MATERIALIZED (
   UPDATE operation o SET stage = h.to_stage, version = o.version + 1, updated_at = ${notBefore('$1::int8')}, attempt = o.attempt - h.give_back,
     lease_kind = CASE h.to_stage WHEN ${laterStage} THEN ${leaseKinds.later} END, node = NULL,
     lease_until = CASE h.to_stage WHEN ${laterStage} THEN h.until - $1::int8 + h.lease_now END,
-    wake_at = CASE WHEN h.to_stage > 2 THEN greatest($1::int8 + o.retention_ms, o.keep_until) ELSE least(h.until, o.deadline_at) END,
+    wake_at = CASE WHEN h.to_stage > 2 THEN greatest($1::int8 + o.retention_ms, o.keep_until${more ? `, ${sharedUntil}` : ''}) ELSE least(h.until, o.deadline_at) END,
     run_at = CASE h.to_stage WHEN 1 THEN h.until END,
     rank = coalesce(h.new_rank, o.rank),
     finished_at = CASE WHEN h.to_stage > 2 THEN ${notBefore('$1::int8')} END,
     error_code = CASE WHEN h.to_stage > 2 THEN h.code END, error_message = CASE WHEN h.to_stage > 2 THEN h.message END
   FROM held h WHERE o.seq = h.seq
   RETURNING o.seq, o.queue, o.version, o.wake_at, o.created_at, o.attempt, o.updated_at, o.attempt_at, o.worker, o.lease_no, o.run_at, h.from_stage,
-    h.to_stage, h.give_back, h.ord, h.code, h.message, h.backend_status, h.status, h.headers, h.hash, h.body
+    h.to_stage, h.give_back, h.ord, h.code, h.message, h.backend_status, h.status, h.headers, h.hash, h.body, o.keyed, h.fresh_ms, h.stale_ms${
+      more ? ', h.poll_at, h.poll_url' : ''
+    }
 ), results AS (
   INSERT INTO result AS r (seq, status, lease_no, headers, hash, body)
   SELECT seq, status, lease_no, headers, hash, body FROM moved WHERE status IS NOT NULL
@@ -70,13 +82,16 @@ WITH input AS MATERIALIZED (
     count(*) FILTER (WHERE to_stage = 3), count(*) FILTER (WHERE to_stage = 4) FROM moved GROUP BY queue
   ON CONFLICT (queue, slot) DO UPDATE SET queued = c.queued + excluded.queued, running = c.running + excluded.running,
     succeeded = c.succeeded + excluded.succeeded, failed = c.failed + excluded.failed
-)
-SELECT ord, version, created_at, wake_at, queue, updated_at FROM moved`;
+), ${endShares('SELECT seq, keyed, updated_at, fresh_ms, stale_ms FROM moved WHERE keyed IS NOT NULL AND to_stage > 2')}${
+  more ? `, polls AS (${setPolls('SELECT seq, lease_no, poll_at, poll_url FROM moved WHERE poll_at IS NOT NULL')})` : ''
+}
+SELECT ord, version, created_at, wake_at, queue, updated_at, attempt_at FROM moved`;
 
 const moves = {
-  lease: { name: 'settle', text: moveText('lease') },
-  clock: { name: 'apply-clock', text: moveText('clock') },
+  lease: { name: 'settle', text: moveText('lease', false) },
+  clock: { name: 'apply-clock', text: moveText('clock', false) },
 } satisfies Record<Guard, Statement>;
+const settleMore: Statement = { name: 'settle-more', text: moveText('lease', true) };
 
 const standings: Statement = {
   name: 'standings',
@@ -87,11 +102,10 @@ const standings: Statement = {
 /**
  * Keeps leases and reports progress. wake_at stays: the clock looks at lease_until when it is due, and the update touches no indexed column.
  */
-const extendText: Statement = {
-  name: 'extend',
-  text: `
+const extendText = (polls: boolean): string => `
 WITH input AS MATERIALIZED (
-  SELECT * FROM unnest($2::int8[], $3::int4[], $4::int8[], $5::text[]) WITH ORDINALITY AS i (seq, lease_no, lease_ms, report, ord) ORDER BY seq
+  SELECT * FROM unnest($2::int8[], $3::int4[], $4::int8[], $5::text[]${polls ? ', $6::int8[], $7::text[]' : ''})
+    WITH ORDINALITY AS i (seq, lease_no, lease_ms, report${polls ? ', poll_at, poll_url' : ''}, ord) ORDER BY seq
 ), held AS MATERIALIZED (
   SELECT i.*, h.* FROM input i CROSS JOIN time_line CROSS JOIN LATERAL (
     SELECT ${leaseNow('$1::int8')} AS lease_now FROM operation o
@@ -104,14 +118,18 @@ WITH input AS MATERIALIZED (
     progress_seq = CASE WHEN h.report IS NULL THEN o.progress_seq ELSE coalesce(o.progress_seq, 0) + 1 END,
     progress = coalesce(h.report, o.progress)
   FROM held h WHERE o.seq = h.seq
-  RETURNING o.seq, h.ord, o.lease_until - h.lease_now + $1::int8 AS until, o.version, coalesce(o.progress_seq, 0) AS progress_seq, o.attempt, o.updated_at, h.report
+  RETURNING o.seq, h.ord, o.lease_until - h.lease_now + $1::int8 AS until, o.version, coalesce(o.progress_seq, 0) AS progress_seq, o.attempt, o.updated_at, h.report${
+    polls ? ', o.lease_no, h.poll_at, h.poll_url' : ''
+  }
 ), noted AS (
   INSERT INTO happening (seq, n, kind, at, attempt, progress)
   SELECT seq, version, 1, updated_at, attempt, '{"sequence":' || progress_seq || CASE report WHEN '{}' THEN '}' ELSE ',' || substr(report, 2) END
   FROM extended WHERE report IS NOT NULL
-)
-SELECT ord, until, version, CASE WHEN report IS NULL THEN 0 ELSE progress_seq END FROM extended`,
-};
+)${polls ? `, polls AS (${setPolls('SELECT seq, lease_no, poll_at, poll_url FROM extended WHERE poll_at IS NOT NULL')})` : ''}
+SELECT ord, until, version, CASE WHEN report IS NULL THEN 0 ELSE progress_seq END FROM extended`;
+
+const extendPlain: Statement = { name: 'extend', text: extendText(false) };
+const extendPolls: Statement = { name: 'extend-polls', text: extendText(true) };
 
 export interface SettleContext {
   nowMs: number;
@@ -135,6 +153,8 @@ interface Move {
   error: OperationFailure | null;
   backendStatus: number | null;
   result: ResultContent | null;
+  keep: Keep | null;
+  poll: Poll | null;
 }
 
 function toMove(
@@ -142,14 +162,15 @@ function toMove(
   guardNo: number,
   nowMs: number,
 ): Move {
-  const move = { seq, guardNo, giveBack: 0, until: Number.MAX_SAFE_INTEGER, rank: null, backendStatus };
+  const until = Number.MAX_SAFE_INTEGER;
+  const move = { seq, guardNo, giveBack: 0, until, rank: null, backendStatus, keep: null, poll: null };
   switch (t.to) {
     case 'succeeded':
-      return { ...move, toStage: stage.succeeded, error: null, result: t.result };
+      return { ...move, toStage: stage.succeeded, error: null, result: t.result, keep: t.keep ?? null };
     case 'failed':
       return { ...move, toStage: stage.failed, error: t.error, result: t.result };
     case 'later':
-      return { ...move, toStage: laterStage, until: t.leaseUntil, error: null, result: null };
+      return { ...move, toStage: laterStage, until: t.leaseUntil, error: null, result: null, poll: t.poll ?? null };
     case 'queued': {
       const ready = t.runAt <= nowMs;
       return {
@@ -170,6 +191,7 @@ interface Moved {
   createdAt: number;
   wakeAt: number;
   at: number;
+  attemptAt: number | null;
 }
 
 /** Carries out those moves that the guard lets through; by their place in the batch. */
@@ -197,24 +219,34 @@ async function moveAll(
     textArray(moves_.map((m) => m.result?.hash ?? null)),
     byteaArray(moves_.map((m) => m.result?.body ?? null)),
   ];
-  const rows = await connection.run(moves[guard], values, statementTimeoutMs + extraMs(bytes));
+  const more = moves_.some((m) => m.keep || m.poll);
+  if (more) {
+    values.push(
+      int8Array(moves_.map((m) => m.keep?.freshMs ?? null)),
+      int8Array(moves_.map((m) => (m.keep ? (m.keep.freshMs > 0 ? m.keep.staleMs : 0) : null))),
+      int8Array(moves_.map((m) => m.poll?.at ?? null)),
+      textArray(moves_.map((m) => m.poll?.url ?? null)),
+    );
+  }
+  const rows = await connection.run(more ? settleMore : moves[guard], values, statementTimeoutMs + extraMs(bytes));
   const moved = new Map<number, Moved>();
   const ready = new Set<number>();
   const done: number[] = [];
   const open: number[] = [];
-  for (const [ord, version, createdAt, wakeAt, queue, at] of rows as number[][] as [
+  for (const [ord, version, createdAt, wakeAt, queue, at, attemptAt] of rows as unknown as [
     number,
     number,
     number,
     number,
     number,
     number,
+    number | null,
   ][]) {
     const move = moves_[ord - 1]!;
-    moved.set(ord - 1, { version, createdAt, wakeAt, at });
+    moved.set(ord - 1, { version, createdAt, wakeAt, at, attemptAt });
     (move.toStage >= stage.succeeded ? done : open).push(move.seq);
     if (move.toStage === stage.ready) ready.add(queue);
-    if (move.toStage < stage.succeeded) dueAt(wakeAt);
+    if (move.toStage < stage.succeeded) dueAt(Math.min(wakeAt, move.poll?.at ?? wakeAt));
   }
   if (ready.size > 0) madeReady(ready);
   changed(open);
@@ -271,11 +303,12 @@ export async function settleBatch(batch: readonly Settlement[], context: SettleC
     const row = moved.get(i);
     if (!row) return standing instanceof Map ? whyNot(s, standing.get(s.seq)) : { kind: 'refused', error: standing };
     const done = s.transition.to === 'succeeded' || s.transition.to === 'failed';
-    const { version, createdAt, wakeAt, at } = row;
+    const { version, createdAt, wakeAt, at, attemptAt } = row;
     return {
       kind: 'recorded',
       version,
       createdAt,
+      attemptAt,
       finishedAt: done ? at : null,
       expiresAt: done ? wakeAt : null,
     };
@@ -294,17 +327,22 @@ export async function applyClockBatch(batch: readonly ClockTransition[], context
 /** Keeps the leases of a batch in which no operation stands twice. */
 export async function extendBatch(
   batch: readonly Extension[],
-  { connection, nowMs, changed }: SettleContext,
+  { connection, nowMs, changed, dueAt }: SettleContext,
 ): Promise<ExtendOutcome[]> {
-  const rows = (await connection.run(extendText, [
+  const polls = batch.some((e) => e.poll);
+  const rows = (await connection.run(polls ? extendPolls : extendPlain, [
     nowMs,
     int8Array(batch.map((e) => e.seq)),
     int4Array(batch.map((e) => e.leaseNo)),
     int8Array(batch.map((e) => e.leaseMs ?? 0)),
     textArray(batch.map((e) => (e.progress ? JSON.stringify(e.progress) : null))),
+    ...(polls
+      ? [int8Array(batch.map((e) => e.poll?.at ?? null)), textArray(batch.map((e) => e.poll?.url ?? null))]
+      : []),
   ])) as [number, number, number, number][];
   // The statement numbers its rows before it sorts them.
   const extended = new Map(rows.map((row) => [row[0] - 1, row]));
+  for (const [i, { poll }] of batch.entries()) if (poll && extended.has(i)) dueAt(poll.at);
   changed(batch.filter((e, i) => e.progress && extended.has(i)).map((e) => e.seq));
   const losers = batch.filter((_, i) => !extended.has(i)).map((e) => e.seq);
   const standing = await standingOf(losers, connection);

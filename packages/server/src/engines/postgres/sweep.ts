@@ -1,9 +1,11 @@
 // Clock-driven housekeeping: what is due is promoted or reported, what has expired is removed. Any node may do it; locked rows are left to who locked them.
-import type { DueOperation } from '../../engine/engine.ts';
+import type { DueOperation, DuePoll } from '../../engine/engine.ts';
 import { kindOf, stage } from '../rows.ts';
 import { int8Array } from './arrays.ts';
 import type { Connection, Statement } from './connections.ts';
+import { leaveShares } from './keyed.ts';
 import type { Marks } from './marks.ts';
+import { duePolls, nextPoll } from './polls.ts';
 import { leaseNow } from './time-line.ts';
 
 /** Open operations looked at in one go. */
@@ -51,7 +53,7 @@ const soon = `wake_at > $1::int8 AND wake_at <= $1::int8 + ${soonMs} ORDER BY wa
 const nextTimer: Statement = {
   name: 'next-timer',
   text: `SELECT least((SELECT wake_at FROM operation WHERE ${carried} AND ${soon}), (SELECT wake_at FROM operation WHERE ${held} AND ${soon}),
-    (SELECT wake_at FROM operation WHERE stage < 2 AND ${soon}))`,
+    (SELECT wake_at FROM operation WHERE stage < 2 AND ${soon}), (${nextPoll(soonMs)}))`,
 };
 
 /** As an array, not a join: of a table that was empty when its statistics were made the planner would walk the whole index. */
@@ -60,11 +62,13 @@ const ofGone = 'seq = ANY (ARRAY(SELECT seq FROM gone))';
 /** `chosen` names the operations and `which` selects their numbers; answers how many were removed, how many looked at, and the last one's time. */
 const removeText = ({ chosen = '', which, looked }: { chosen?: string; which: string; looked: string }): string => `
 WITH ${chosen}gone AS (
-  DELETE FROM operation WHERE seq = ANY (ARRAY(${which})) AND stage + 0 > 2 RETURNING seq, queue, stage, wake_at
+  DELETE FROM operation WHERE seq = ANY (ARRAY(${which})) AND stage + 0 > 2 RETURNING seq, queue, stage, wake_at, keyed
 ), keys AS (
   DELETE FROM idempotency WHERE ctid = ANY (ARRAY(
     SELECT k.ctid FROM gone g CROSS JOIN LATERAL (SELECT idempotency FROM request WHERE seq = g.seq LIMIT 1) r
     CROSS JOIN LATERAL (SELECT i.ctid FROM idempotency i WHERE i.queue = g.queue AND i.key = r.idempotency AND i.seq = g.seq LIMIT 1) k))
+), told AS (
+  DELETE FROM idempotency WHERE told > 0 AND ${ofGone}
 ), requests AS (
   DELETE FROM request WHERE ${ofGone}
 ), results AS (
@@ -77,7 +81,7 @@ WITH ${chosen}gone AS (
   INSERT INTO counter AS c (queue, slot, succeeded, failed, cancelled)
   SELECT queue, $1::int4, -count(*) FILTER (WHERE stage = 3), -count(*) FILTER (WHERE stage = 4), -count(*) FILTER (WHERE stage = 5) FROM gone GROUP BY queue
   ON CONFLICT (queue, slot) DO UPDATE SET succeeded = c.succeeded + excluded.succeeded, failed = c.failed + excluded.failed, cancelled = c.cancelled + excluded.cancelled
-)
+), ${leaveShares('SELECT seq, keyed FROM gone WHERE keyed IS NOT NULL')}
 SELECT count(*), ${looked}, max(wake_at) FROM gone`;
 
 const removeExpired: Statement = {
@@ -95,6 +99,7 @@ const removeOne: Statement = { name: 'remove-one', text: removeText({ which: 'SE
 
 export interface Swept {
   due: DueOperation[];
+  polls: DuePoll[];
   /** Queues in which something became ready. */
   readied: Map<number, number>;
   removed: number;
@@ -149,8 +154,11 @@ export async function sweepOnce(
     for (const [queue] of (await connection.run(promote, [nowMs, int8Array(waiting)])) as [number][])
       readied.set(queue, (readied.get(queue) ?? 0) + 1);
   }
-  const swept: Swept = { due, readied, removed: 0, more: rows.length >= dueRows, nextAt: undefined };
+  const swept: Swept = { due, polls: [], readied, removed: 0, more: rows.length >= dueRows, nextAt: undefined };
   try {
+    const { polls, more } = await duePolls(connection, { nowMs, marks });
+    swept.polls = polls;
+    swept.more ||= more;
     if (removing) {
       const [row] = await connection.run(removeExpired, [connection.slot, nowMs, marks.expired]);
       const [removed, looked, last] = row as [number, number, number | null];
@@ -162,8 +170,8 @@ export async function sweepOnce(
     const [[nextAt] = [null]] = (await connection.run(nextTimer, [nowMs])) as [number | null][];
     swept.nextAt = nextAt ?? undefined;
   } catch (error) {
-    // Leases and deadlines do not wait for what can be removed.
-    if (due.length === 0 && readied.size === 0) throw error;
+    // Leases, deadlines and looks at backends do not wait for what can be removed.
+    if (due.length + swept.polls.length === 0 && readied.size === 0) throw error;
   }
   return swept;
 }

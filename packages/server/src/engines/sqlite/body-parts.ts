@@ -14,6 +14,10 @@ export function bodyParts(store: Store): BodyParts {
   const select = store.db
     .prepare<[number, number, number], Buffer>('SELECT bytes FROM body_part WHERE seq = ? AND side = ? AND part = ?')
     .pluck();
+  const inline = {
+    request: store.db.prepare<[number], Buffer | null>('SELECT body FROM request WHERE seq = ?').pluck(),
+    result: store.db.prepare<[number], Buffer | null>('SELECT body FROM result WHERE seq = ?').pluck(),
+  };
   const code = (side: Side): number => (side === 'request' ? 0 : 1);
   return {
     write(seq, side, body) {
@@ -21,6 +25,8 @@ export function bodyParts(store: Store): BodyParts {
       for (let part = 0; part * partBytes < body.length; part++)
         insert.run(seq, code(side), part, body.subarray(part * partBytes, (part + 1) * partBytes));
     },
-    read: (seq, side, part) => select.get(seq, code(side), part),
+    // A body that stands in its row is its own only part.
+    read: (seq, side, part) =>
+      select.get(seq, code(side), part) ?? (part === 0 ? (inline[side].get(seq) ?? undefined) : undefined),
   };
 }

@@ -1,10 +1,13 @@
 // What each call does to the store, inside the transaction of its group, and what the group owes before and after its commit.
-import type { Extension, OperationFilter } from '../../engine/engine.ts';
+import type { Extension, KeyName, NamedDocument, OperationFilter } from '../../engine/engine.ts';
 import type { Ballast } from './ballast.ts';
 import { bodyParts, type Side } from './body-parts.ts';
+import { documentStatements } from './documents.ts';
+import { keyedStatements } from './keyed.ts';
 import { leaseStatements } from './lease.ts';
 import { readNewEvent, readReadWanted, writeAppended, writePage } from './log-wire.ts';
 import { logStatements } from './log.ts';
+import { pollStatements } from './polls.ts';
 import { cancelStatements, readStatements } from './read.ts';
 import { settleStatements } from './settle.ts';
 import { diskFull } from './store-error.ts';
@@ -29,14 +32,30 @@ export type OtherCall =
   | { op: 'extend'; extension: Extension }
   | { op: 'cancel' | 'purge' | 'operation'; key: { seq: number; nonce: string; namespace: string } }
   | { op: 'recordsOf'; seqs: readonly number[] }
-  | { op: 'result' | 'timeline'; seq: number }
+  | { op: 'result' | 'request' | 'timeline'; seq: number }
+  | { op: 'lookUp' | 'forget'; key: KeyName }
+  | { op: 'save'; document: NamedDocument }
+  | { op: 'remove'; document: { kind: string; name: string } }
+  | { op: 'list'; kind: string }
   | { op: 'part'; seq: number; side: Side; part: number }
   | { op: 'operations'; filter: OperationFilter }
-  | { op: 'counts' | 'health' | 'close' }
+  | { op: 'counts'; of: readonly number[] | undefined }
+  | { op: 'ahead'; seq: number; limit: number }
+  | { op: 'health' | 'close' }
   | { op: 'sweep'; removeExpired: boolean; pausedMs: number }
   | { op: 'applyClock' };
 
-const otherWrites = new Set<OtherCall['op']>(['queue', 'extend', 'cancel', 'purge', 'sweep', 'applyClock']);
+const otherWrites = new Set<OtherCall['op']>([
+  'queue',
+  'extend',
+  'cancel',
+  'purge',
+  'forget',
+  'save',
+  'remove',
+  'sweep',
+  'applyClock',
+]);
 const writeKinds = new Set<number>([callKinds.submit, callKinds.settle, callKinds.lease, callKinds.append]);
 
 /** @param at index of the first cell after the call's number */
@@ -64,11 +83,14 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
   const readied = new Set<string>();
   const madeReady = (service: string): void => void readied.add(service);
   const leases = leaseStatements(store);
-  const submit = submitStatements(store, parts);
-  const settles = settleStatements(store, parts, madeReady);
   const reads = readStatements(store);
-  const cancel = cancelStatements(store, reads);
-  const sweeps = sweepStatements(store, madeReady);
+  const keyed = keyedStatements(store, reads);
+  const polls = pollStatements(store);
+  const submit = submitStatements(store, { parts, keyed });
+  const settles = settleStatements(store, { parts, keyed, polls, madeReady });
+  const cancel = cancelStatements(store, reads, keyed);
+  const sweeps = sweepStatements(store, { keyed, polls, madeReady });
+  const documents = documentStatements(store);
   const log = logStatements(store);
   let vacuumDue = false;
 
@@ -99,6 +121,18 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
         return reads.recordsOf(call.seqs);
       case 'result':
         return reads.result(call.seq);
+      case 'request':
+        return reads.request(call.seq);
+      case 'lookUp':
+        return keyed.lookUp(call.key);
+      case 'forget':
+        return keyed.forget(call.key);
+      case 'save':
+        return documents.save(call.document);
+      case 'remove':
+        return documents.remove(call.document);
+      case 'list':
+        return documents.list(call.kind);
       case 'timeline':
         return reads.timeline(call.seq);
       case 'part':
@@ -106,7 +140,9 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
       case 'operations':
         return reads.operations(call.filter);
       case 'counts':
-        return reads.counts();
+        return reads.counts(call.of);
+      case 'ahead':
+        return reads.ahead(call.seq, call.limit);
       case 'health':
         return {
           detail: `sqlite, ${folder === ':memory:' ? 'in memory' : 'file'}, schema ${String(store.db.pragma('user_version', { simple: true }))}`,
@@ -158,7 +194,7 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
         to.cells.push(kind, id, count);
         for (const row of rows) {
           const outcome = ballast.full ? diskFull : submit(row);
-          if (outcome.kind === 'new') to.cells.push(outcome.seq);
+          if (outcome.kind === 'new' && !outcome.expired) to.cells.push(outcome.seq);
           else to.cells.push(0, outcome);
         }
       } else if (kind === callKinds.settle) {

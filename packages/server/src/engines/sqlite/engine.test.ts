@@ -39,6 +39,8 @@ const submission = (queue: number): Submission => ({
   startByAt: null,
   retentionMs: 60_000,
   idempotency: null,
+  key: null,
+  sharing: null,
 });
 
 const folderStore = async () => {

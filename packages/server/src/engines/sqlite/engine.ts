@@ -1,5 +1,7 @@
 // The embedded engine: one SQLite file behind the engine interface, written by a thread of its own.
-import { Worker } from 'node:worker_threads';
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { WaitlessError } from '@waitless/protocol';
 import type {
   AppendOutcome,
@@ -11,7 +13,9 @@ import type {
   EventPage,
   ExtendOutcome,
   Extension,
+  KeyFound,
   LeasedOperation,
+  NamedDocument,
   OpenedEngine,
   OperationFilter,
   OperationKey,
@@ -26,8 +30,10 @@ import type {
   SweepOutcome,
   TimelineRow,
 } from '../../engine/engine.ts';
+import { backUp } from './backup.ts';
 import type { Side } from './body-parts.ts';
 import type { OtherCall } from './calls.ts';
+import { HotResults } from './hot-results.ts';
 import { readAppended, readPage, writeNewEvent, writeReadWanted } from './log-wire.ts';
 import { type StoreError, toCallerError } from './store-error.ts';
 import { inlineBytes, partBytes } from './store.ts';
@@ -59,11 +65,14 @@ interface Pending {
 }
 
 export function sqliteEngine(options: SqliteOptions): Engine {
-  const features: EngineFeatures = { durable: options.folder !== ':memory:', shared: false, shard: 0, inlineBytes };
+  const durable = options.folder !== ':memory:';
+  const features: EngineFeatures = { durable, shared: false, shard: 0, inlineBytes, backup: durable };
   const pending = new Map<number, Pending>();
   const listeners: ((signal: Signal) => void)[] = [];
   const writer = new Writer();
+  const hot = new HotResults();
   let thread: Worker | undefined;
+  let copies: MessagePort | undefined;
   let lastCall = 0;
   let nowMs = 0;
   let posting = false;
@@ -105,6 +114,7 @@ export function sqliteEngine(options: SqliteOptions): Engine {
   const at = (ms: number): void => void (nowMs = Math.max(nowMs, ms));
 
   function onAnswers(message: AnswerMessage): void {
+    for (const share of message.changed ?? []) hot.forget(share);
     const reader = new Reader(message);
     while (reader.more) {
       const kind = reader.number();
@@ -159,10 +169,17 @@ export function sqliteEngine(options: SqliteOptions): Engine {
     open: (now) =>
       new Promise<OpenedEngine>((resolve, reject) => {
         at(now);
+        const channel = new MessageChannel();
         const worker = new Worker(
           new URL(import.meta.url.endsWith('.ts') ? './thread.ts' : './thread.js', import.meta.url),
           {
-            workerData: { folder: options.folder, synchronous: options.synchronous ?? 'FULL', nowMs: now },
+            workerData: {
+              folder: options.folder,
+              synchronous: options.synchronous ?? 'FULL',
+              nowMs: now,
+              copies: channel.port2,
+            },
+            transferList: [channel.port2],
             // The store keeps no objects; a small young generation keeps its collections short and the process small.
             resourceLimits: { maxYoungGenerationSizeMb: 8 },
           },
@@ -170,6 +187,7 @@ export function sqliteEngine(options: SqliteOptions): Engine {
         worker.once('message', (opened: Opened) => {
           if (!opened.opened) return reject(toCallerError(opened.error));
           thread = worker;
+          copies = channel.port1;
           at(opened.lastTimeMs);
           worker.on('message', (message: AnswerMessage | Notice) => {
             if (!('notice' in message)) return onAnswers(message);
@@ -204,10 +222,18 @@ export function sqliteEngine(options: SqliteOptions): Engine {
     queueById: async (id) => (await ask<Queue | null>({ op: 'queueById', id })) ?? undefined,
     submit(batch, now) {
       at(now);
-      return call<SubmitOutcome[]>(callKinds.submit, () => {
+      const known = batch.length === 1 ? hot.answer(batch[0]!, nowMs) : undefined;
+      if (known) return Promise.resolve([known]);
+      const { answer } = call<SubmitOutcome[]>(callKinds.submit, () => {
         writer.cells.push(batch.length);
         for (const submission of batch) writeSubmission(writer, submission);
-      }).answer;
+      });
+      if (batch.every(({ sharing }) => sharing === null)) return answer;
+      return answer.then((outcomes) => {
+        // An answer that left before its commit may tell of what a failed commit takes back.
+        for (const [i, s] of batch.entries()) if (s.durability === 'stored') hot.learn(s, outcomes[i]!);
+        return outcomes;
+      });
     },
     lease(wanted, now, abort) {
       at(now);
@@ -243,10 +269,18 @@ export function sqliteEngine(options: SqliteOptions): Engine {
       (await ask<OperationRecord | null>({ op: 'operation', key })) ?? undefined,
     recordsOf: (seqs) => ask<OperationRecord[]>({ op: 'recordsOf', seqs }),
     result: async (seq) => (await ask<ResultRecord | null>({ op: 'result', seq })) ?? undefined,
+    request: async (seq) =>
+      (await ask<{ head: string; bodyBytes: number } | null>({ op: 'request', seq })) ?? undefined,
+    async lookUp(key, now) {
+      at(now);
+      return (await ask<KeyFound | null>({ op: 'lookUp', key })) ?? undefined;
+    },
+    forget: (key) => ask<boolean>({ op: 'forget', key }),
     readBody,
     operations: (filter: OperationFilter) => ask<OperationPage>({ op: 'operations', filter }),
     timeline: (seq) => ask<TimelineRow[]>({ op: 'timeline', seq }),
-    counts: () => ask<{ queue: Queue; counts: Counts }[]>({ op: 'counts' }),
+    counts: (of) => ask<{ queue: Queue; counts: Counts }[]>({ op: 'counts', of }),
+    ahead: async (seq, limit) => (await ask<number | null>({ op: 'ahead', seq, limit })) ?? undefined,
     sweep(now, { removeExpired, pausedMs = 0 }) {
       at(now);
       return ask<SweepOutcome>({ op: 'sweep', removeExpired, pausedMs });
@@ -266,6 +300,21 @@ export function sqliteEngine(options: SqliteOptions): Engine {
       }).answer;
     },
     read: (wanted) => call<EventPage>(callKinds.read, () => writeReadWanted(writer, wanted)).answer,
+    async save(document) {
+      await ask({ op: 'save', document });
+      signal({ kind: 'documents' });
+    },
+    async remove(document) {
+      const removed = await ask<boolean>({ op: 'remove', document });
+      if (removed) signal({ kind: 'documents' });
+      return removed;
+    },
+    list: (kind) => ask<NamedDocument[]>({ op: 'list', kind }),
+    async backup(to, backupOptions) {
+      if (dead || !thread || !copies) throw dead ?? new WaitlessError('storage-unavailable', 'the store is closed');
+      const storeBytes = statSync(join(options.folder, 'waitless.db')).size;
+      return backUp(copies, { to, storeBytes, ...backupOptions });
+    },
     onSignal: (listener) => void listeners.push(listener),
   };
 }

@@ -65,6 +65,8 @@ const again: Submission = {
   startByAt: null,
   retentionMs: 60_000,
   idempotency: { key: 'key', fingerprint: 'same', expiresAt: now + 60_000, retryFailed: false },
+  key: null,
+  sharing: null,
 };
 
 test('sqlite: a store of schema 1 opens, keeps what is in it and has a log', async (t) => {

@@ -9,6 +9,7 @@ import type {
   TimelineRow,
 } from '../../engine/engine.ts';
 import { type RecordColumns, stage, statusOfStage, toRecord } from '../rows.ts';
+import { type KeyedStatements, textHash } from './keyed.ts';
 import { recordColumns } from './record.ts';
 import type { Store } from './store.ts';
 
@@ -22,8 +23,10 @@ export interface ReadStatements {
   recordsOf(seqs: readonly number[]): OperationRecord[];
   result(seq: number): ResultRecord | undefined;
   operations(filter: OperationFilter): OperationPage;
+  request(seq: number): { head: string; bodyBytes: number } | undefined;
   timeline(seq: number): TimelineRow[];
-  counts(): { queue: Queue; counts: Counts }[];
+  counts(of?: readonly number[]): { queue: Queue; counts: Counts }[];
+  ahead(seq: number, limit: number): number | undefined;
 }
 
 export function readStatements(store: Store): ReadStatements {
@@ -33,8 +36,26 @@ export function readStatements(store: Store): ReadStatements {
     [number],
     { status: number; headers: string; body: Buffer | null; body_bytes: number; hash: string }
   >('SELECT status, headers, body, body_bytes, hash FROM result WHERE seq = ?');
+  const readRequest = db.prepare<[number], { head: string; bodyBytes: number }>(
+    'SELECT head, body_bytes AS bodyBytes FROM request WHERE seq = ?',
+  );
   const readTimeline = db.prepare<[number], Record<string, never>>('SELECT * FROM happening WHERE seq = ? ORDER BY n');
   const readCounts = db.prepare<[], Queue & Counts>('SELECT * FROM queue ORDER BY service, namespace');
+
+  const readCount = db.prepare<[number], Queue & Counts>('SELECT * FROM queue WHERE id = ?');
+  const readRank = db.prepare<[number], { queue: number; rank: number }>(
+    `SELECT queue, rank FROM operation WHERE seq = ? AND stage = ${stage.ready}`,
+  );
+  // Two ranges of one index: with both conditions in one, all of the same rank would be looked at, however many came after.
+  const ready = `FROM operation INDEXED BY operation_ready WHERE queue = ? AND stage = ${stage.ready}`;
+  const countBefore = db
+    .prepare<[number, number, number], number>(`SELECT count(*) FROM (SELECT 1 ${ready} AND rank < ? LIMIT ?)`)
+    .pluck();
+  const countBeside = db
+    .prepare<[number, number, number, number], number>(
+      `SELECT count(*) FROM (SELECT 1 ${ready} AND rank = ? AND seq < ? LIMIT ?)`,
+    )
+    .pluck();
 
   const recordOf = (row: RecordColumns): OperationRecord => toRecord(row, store.queues.get(row[2])!);
 
@@ -52,6 +73,12 @@ export function readStatements(store: Store): ReadStatements {
       return run(
         `${select} ${from} WHERE r.correlation = ? AND r.seq < ? ORDER BY r.seq DESC`,
         filter.correlationId,
+        before,
+      );
+    if (filter.key !== undefined)
+      return run(
+        `${select} ${from} WHERE r.key_hash = ? AND r.seq < ? ORDER BY r.seq DESC`,
+        textHash(filter.key),
         before,
       );
     if (label)
@@ -78,6 +105,7 @@ export function readStatements(store: Store): ReadStatements {
     const queue = store.queues.get(row[2])!;
     if (queue.namespace !== filter.namespace) return false;
     if (filter.service !== undefined && queue.service !== filter.service) return false;
+    if (filter.key !== undefined && row[24] !== filter.key) return false;
     if (filter.statuses && !filter.statuses.includes(statusOfStage[row[3]]!)) return false;
     if (filter.createdAfter !== undefined && row[9] <= filter.createdAfter) return false;
     if (filter.createdBefore !== undefined && row[9] >= filter.createdBefore) return false;
@@ -111,6 +139,7 @@ export function readStatements(store: Store): ReadStatements {
         hash: row.hash,
       };
     },
+    request: (seq) => readRequest.get(seq),
     operations(filter) {
       const items: OperationRecord[] = [];
       let looked = 0;
@@ -139,16 +168,24 @@ export function readStatements(store: Store): ReadStatements {
         nextAt: row['next_at']!,
         progress: row['progress'] === null ? null : (JSON.parse(row['progress']!) as TimelineRow['progress']),
       })),
-    counts: () =>
-      readCounts.all().map(({ id, namespace, service, queued, running, succeeded, failed, cancelled }) => ({
-        queue: { id, namespace, service },
-        counts: { queued, running, succeeded, failed, cancelled },
-      })),
+    counts: (of) =>
+      (of ? of.flatMap((id) => readCount.all(id)) : readCounts.all()).map(
+        ({ id, namespace, service, queued, running, succeeded, failed, cancelled }) => ({
+          queue: { id, namespace, service },
+          counts: { queued, running, succeeded, failed, cancelled },
+        }),
+      ),
+    ahead(seq, limit) {
+      const at = readRank.get(seq);
+      if (!at) return undefined;
+      const before = countBefore.get(at.queue, at.rank, limit)!;
+      return before === limit ? limit : before + countBeside.get(at.queue, at.rank, seq, limit - before)!;
+    },
   };
 }
 
 /** Ends an operation by its client's wish. */
-export function cancelStatements(store: Store, reads: ReadStatements) {
+export function cancelStatements(store: Store, reads: ReadStatements, keyed: KeyedStatements) {
   const cancel = store.db.prepare(
     `UPDATE operation SET stage = ${stage.cancelled}, version = version + 1, updated_at = ?, finished_at = ?, wake_at = max(? + retention_ms, coalesce(keep_until, 0)), lease_until = NULL, lease_kind = NULL,
        run_at = NULL, error_code = 'cancelled', error_message = 'cancelled by the client' WHERE seq = ?`,
@@ -164,6 +201,7 @@ export function cancelStatements(store: Store, reads: ReadStatements) {
     if (!before || at === undefined || at >= stage.succeeded) return { before, after: undefined };
     cancel.run(store.nowMs, store.nowMs, store.nowMs, key.seq);
     store.count(before.queue, at, stage.cancelled);
+    keyed.ended(key.seq);
     return { before, after: reads.operation(key) };
   };
 }

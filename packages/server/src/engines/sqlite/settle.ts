@@ -1,7 +1,9 @@
 // Recording what became of a lease: the first settlement of the current lease wins, everything else learns why it lost.
-import type { ExtendOutcome, ProgressReport, SettleOutcome } from '../../engine/engine.ts';
+import type { ExtendOutcome, Poll, ProgressReport, SettleOutcome } from '../../engine/engine.ts';
 import type { BodyParts } from './body-parts.ts';
 import { leaseKinds, stage, statusOfStage } from '../rows.ts';
+import type { KeyedStatements } from './keyed.ts';
+import type { PollStatements } from './polls.ts';
 import { inlineBytes, type Store } from './store.ts';
 import type { ResultRow, TransitionRow } from './wire.ts';
 
@@ -17,6 +19,7 @@ export interface ExtensionRow {
   leaseNo: number;
   leaseMs: number | null;
   progress: ProgressReport | null;
+  poll?: Poll;
 }
 
 export interface SettleStatements {
@@ -40,14 +43,28 @@ const holds = 'seq = ? AND lease_no = ? AND stage = 2 AND lease_until > ?';
 
 export function settleStatements(
   store: Store,
-  parts: BodyParts,
-  madeReady: (service: string) => void,
+  {
+    parts,
+    keyed,
+    polls,
+    madeReady,
+  }: { parts: BodyParts; keyed: KeyedStatements; polls: PollStatements; madeReady: (service: string) => void },
 ): SettleStatements {
   const { db } = store;
   const finish = db
-    .prepare<unknown[], [queue: number, version: number, wakeAt: number, createdAt: number]>(
+    .prepare<
+      unknown[],
+      [
+        queue: number,
+        version: number,
+        wakeAt: number,
+        createdAt: number,
+        keyed: number | null,
+        attemptAt: number | null,
+      ]
+    >(
       `UPDATE operation SET stage = ?, version = version + 1, updated_at = ?, finished_at = ?, wake_at = max(? + retention_ms, coalesce(keep_until, 0)), lease_until = NULL, lease_kind = NULL,
-         run_at = NULL, error_code = ?, error_message = ? WHERE ${holds} RETURNING queue, version, wake_at, created_at`,
+         run_at = NULL, error_code = ?, error_message = ? WHERE ${holds} RETURNING queue, version, wake_at, created_at, keyed, attempt_at`,
     )
     .raw();
   const requeue = db
@@ -118,7 +135,15 @@ export function settleStatements(
       const row = answerLater.get(now, t.leaseUntil - store.pausedMs, t.leaseUntil, s.seq, s.leaseNo, heldAt);
       if (!row) return undefined;
       store.wake(row[2]);
-      return { kind: 'recorded', version: row[1], createdAt: row[3], finishedAt: null, expiresAt: null };
+      if (t.poll) polls.set(s.seq, s.leaseNo, t.poll);
+      return {
+        kind: 'recorded',
+        version: row[1],
+        createdAt: row[3],
+        attemptAt: null,
+        finishedAt: null,
+        expiresAt: null,
+      };
     }
     if (t.to === 'queued') {
       const to = t.runAt <= now ? stage.ready : stage.waiting;
@@ -148,14 +173,26 @@ export function settleStatements(
       store.count(row[0], from, to);
       store.wake(row[2]);
       if (to === stage.ready) madeReady(store.queues.get(row[0])!.service);
-      return { kind: 'recorded', version: row[1], createdAt: row[3], finishedAt: null, expiresAt: null };
+      return {
+        kind: 'recorded',
+        version: row[1],
+        createdAt: row[3],
+        attemptAt: null,
+        finishedAt: null,
+        expiresAt: null,
+      };
     }
     const to = t.to === 'succeeded' ? stage.succeeded : stage.failed;
     const row = finish.get(to, now, now, now, t.errorCode, t.errorMessage, s.seq, s.leaseNo, heldAt);
     if (!row) return undefined;
     if (t.result) writeResult(s.seq, s.leaseNo, t.result);
     store.count(row[0], from, to);
-    return { kind: 'recorded', version: row[1], createdAt: row[3], finishedAt: now, expiresAt: row[2] };
+    let expiresAt = row[2];
+    if (row[4] !== null) {
+      const until = keyed.ended(s.seq, t.keep);
+      if (until > expiresAt) keyed.keepUntil(s.seq, (expiresAt = until));
+    }
+    return { kind: 'recorded', version: row[1], createdAt: row[3], attemptAt: row[5], finishedAt: now, expiresAt };
   }
 
   function whyNot(s: SettlementRow): SettleOutcome {
@@ -194,6 +231,7 @@ export function settleStatements(
       );
       if (ended === undefined) return false;
       store.count(at.queue, at.stage, stage.failed);
+      keyed.ended(c.seq);
       return true;
     },
     extend(e) {
@@ -207,6 +245,7 @@ export function settleStatements(
         return at.stage >= stage.succeeded ? { kind: 'ended', status: statusOfStage[at.stage]! } : { kind: 'lost' };
       }
       const leaseUntil = end + pausedMs;
+      if (e.poll) polls.set(e.seq, e.leaseNo, e.poll);
       if (e.progress === null) return { kind: 'extended', leaseUntil, version: at.version, progressSequence: 0 };
       const text = JSON.stringify(e.progress);
       const [version, sequence, attempt] = report.get(now, text, e.seq)!;

@@ -25,6 +25,8 @@ export class Store {
    * pauses, so that a worker that could not reach us keeps what was left of its lease.
    */
   pausedMs: number;
+  /** Shares whose stored result was changed in this group. */
+  readonly changedShares = new Set<string>();
   readonly queues = new Map<number, Queue>();
   readonly #queueIds = new Map<string, number>();
   readonly #queuesOfService = new Map<string, number[]>();
@@ -114,6 +116,7 @@ export class Store {
 
   /** After a rollback: forget what was not written. Keys given out stay given out. */
   forget(): void {
+    this.changedShares.clear();
     this.#counterChanges.clear();
     this.#seqLimit = this.#nextSeq;
     this.#loadQueues();

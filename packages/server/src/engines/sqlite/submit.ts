@@ -1,7 +1,9 @@
-// Writing new operations: the idempotency record first, then a new row, leased at once where somebody waits for it.
-import { hash } from 'node:crypto';
-import type { SubmitOutcome } from '../../engine/engine.ts';
+// Writing new operations: the idempotency record first, then what is stored or under way under its key, then a new row, leased at once where somebody
+// waits for it.
+import type { Sharing, SubmitOutcome } from '../../engine/engine.ts';
+import { judgeShare } from '../../engine/sharing.ts';
 import type { BodyParts } from './body-parts.ts';
+import { type KeyedStatements, type Share, textHash } from './keyed.ts';
 import { type RecordColumns, stage, toRecord } from '../rows.ts';
 import { recordColumns } from './record.ts';
 import { inlineBytes, type Store } from './store.ts';
@@ -13,12 +15,16 @@ interface KeyRow {
   fingerprint: string;
   seq: number;
   expires_at: number;
+  told: number;
 }
 
-/** 52 bits of SHA-256: small enough for an integer index, and the key itself is compared after. */
-const keyHash = (key: string): number => Number.parseInt(hash('sha256', key, 'hex').slice(0, 13), 16);
+/** What the first submit with an idempotency key was told, by the number it is kept as. */
+const told = ['new', 'joined', 'stored'] as const;
 
-export function submitStatements(store: Store, parts: BodyParts): (s: SubmissionRow) => SubmitOutcome {
+export function submitStatements(
+  store: Store,
+  { parts, keyed }: { parts: BodyParts; keyed: KeyedStatements },
+): (s: SubmissionRow) => SubmitOutcome {
   const { db, takers } = store;
   // Two statements, since each bound value costs a tenth of a microsecond on the path of every submit.
   const insertWaiting = db.prepare(
@@ -33,14 +39,15 @@ export function submitStatements(store: Store, parts: BodyParts): (s: Submission
   const insertRequest = db.prepare(
     'INSERT INTO request (seq, correlation, labels, head, body_bytes, body) VALUES (?, ?, ?, ?, ?, ?)',
   );
+  const setKey = db.prepare('UPDATE request SET key = ?, key_hash = ? WHERE seq = ?');
   const insertLabel = db.prepare('INSERT INTO label (queue, name, value, seq) VALUES (?, ?, ?, ?)');
   const findKeys = db.prepare<[number, number], KeyRow>(
-    'SELECT id, key, fingerprint, seq, expires_at FROM idempotency WHERE queue = ? AND key_hash = ?',
+    'SELECT id, key, fingerprint, seq, expires_at, told FROM idempotency WHERE queue = ? AND key_hash = ?',
   );
   const insertKey = db.prepare(
-    'INSERT INTO idempotency (queue, key_hash, key, fingerprint, seq, expires_at) VALUES (?, ?, ?, ?, ?, ?)',
+    'INSERT INTO idempotency (queue, key_hash, key, fingerprint, seq, told, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)',
   );
-  const renewKey = db.prepare('UPDATE idempotency SET fingerprint = ?, seq = ?, expires_at = ? WHERE id = ?');
+  const renewKey = db.prepare('UPDATE idempotency SET fingerprint = ?, seq = ?, told = ?, expires_at = ? WHERE id = ?');
   const readOperation = db
     .prepare<[number], RecordColumns>(
       `SELECT ${recordColumns} FROM operation o JOIN request r ON r.seq = o.seq WHERE o.seq = ?`,
@@ -97,6 +104,7 @@ export function submitStatements(store: Store, parts: BodyParts): (s: Submission
     const inline = s.body.length <= inlineBytes;
     insertRequest.run(seq, s.correlationId, s.labels, s.head, s.body.length, inline ? s.body : null);
     if (!inline) parts.write(seq, 'request', s.body);
+    if (s.key !== null) setKey.run(s.key, textHash(s.key), seq);
     if (s.labels !== null) {
       for (const [name, value] of Object.entries(JSON.parse(s.labels) as Record<string, string>))
         insertLabel.run(s.queue, name, value, seq);
@@ -123,22 +131,68 @@ export function submitStatements(store: Store, parts: BodyParts): (s: Submission
     return seq;
   }
 
+  const startKeyed = (s: SubmissionRow, share: Share, sharing: Sharing): number => {
+    const seq = insert(s);
+    keyed.begin(share, s.queue, sharing, seq);
+    return seq;
+  };
+
+  /** Questions two to four: what is stored, what is under way, new work. */
+  function sharedOrNew(s: SubmissionRow): SubmitOutcome {
+    const { sharing } = s;
+    if (sharing === null) return s.mayMake ? { kind: 'new', seq: insert(s) } : { kind: 'full' };
+    const share = keyed.find(s.queue, sharing);
+    const stored = share.stored === null ? undefined : keyed.storedOf(share);
+    const running = keyed.runningOf(share);
+    const state = { running: running ? share.state.running : null, stored: stored ? share.state.stored : null };
+    const verdict = judgeShare(sharing, state, store.nowMs, s);
+    switch (verdict.kind) {
+      case 'serve':
+        return { kind: 'stored', stored: stored!, refreshing: false };
+      case 'refresh':
+        // The key stands for the answer that its sender gets, not for the work that happens behind it.
+        startKeyed({ ...s, idempotencyKey: null }, share, sharing);
+        return { kind: 'stored', stored: stored!, refreshing: true };
+      case 'join':
+        return { kind: 'joined', operation: running! };
+      case 'not-stored':
+      case 'full':
+        return { kind: verdict.kind };
+      case 'make': {
+        const seq = startKeyed(s, share, sharing);
+        return verdict.expired ? { kind: 'new', seq, expired: true } : { kind: 'new', seq };
+      }
+    }
+  }
+
+  /** What an outcome makes of its idempotency key: the operation it stands for and what was told of it; undefined where it stands for nothing. */
+  function remembered(outcome: SubmitOutcome): { seq: number; as: number } | undefined {
+    if (outcome.kind === 'new') return { seq: outcome.seq, as: 0 };
+    if (outcome.kind === 'joined') return { seq: outcome.operation.seq, as: 1 };
+    if (outcome.kind === 'stored') return { seq: outcome.stored.operation.seq, as: 2 };
+    return undefined;
+  }
+
   return (s) => {
-    if (s.idempotencyKey === null) return { kind: 'new', seq: insert(s) };
-    const bits = keyHash(s.idempotencyKey);
+    if (s.idempotencyKey === null) return sharedOrNew(s);
+    const bits = textHash(s.idempotencyKey);
     const known = findKeys.all(s.queue, bits).find((row) => row.key === s.idempotencyKey);
     if (known && known.expires_at > store.nowMs) {
       const row = readOperation.get(known.seq);
       // A purged operation takes its key with it; a row without one is a key whose operation a crash lost.
       if (row && !(row[3] === stage.failed && s.retryFailed && known.fingerprint === s.fingerprint)) {
         return known.fingerprint === s.fingerprint
-          ? { kind: 'replayed', operation: toRecord(row, store.queues.get(row[2])!) }
+          ? { kind: 'replayed', operation: toRecord(row, store.queues.get(row[2])!), as: told[known.told as 0] }
           : { kind: 'mismatch' };
       }
     }
-    const seq = insert(s);
-    if (known) renewKey.run(s.fingerprint, seq, s.keyExpiresAt, known.id);
-    else insertKey.run(s.queue, bits, s.idempotencyKey, s.fingerprint, seq, s.keyExpiresAt);
-    return { kind: 'new', seq };
+    const outcome = sharedOrNew(s);
+    const record = remembered(outcome);
+    if (!record) return outcome;
+    const { seq, as } = record;
+    if (known) renewKey.run(s.fingerprint, seq, as, s.keyExpiresAt, known.id);
+    else insertKey.run(s.queue, bits, s.idempotencyKey, s.fingerprint, seq, as, s.keyExpiresAt);
+    if (as !== 0) keyed.keepUntil(seq, s.keyExpiresAt);
+    return outcome;
   };
 }

@@ -1,6 +1,8 @@
 // Clock-driven housekeeping, bounded so that it never holds up those who wait for a commit.
 import type { DueOperation, SweepOutcome } from '../../engine/engine.ts';
 import { kindOf, stage } from '../rows.ts';
+import type { KeyedStatements } from './keyed.ts';
+import type { PollStatements } from './polls.ts';
 import type { Store } from './store.ts';
 
 /** Open operations looked at in one go. */
@@ -34,7 +36,10 @@ export interface SweepStatements {
   vacuum(): void;
 }
 
-export function sweepStatements(store: Store, madeReady: (service: string) => void): SweepStatements {
+export function sweepStatements(
+  store: Store,
+  { keyed, polls, madeReady }: { keyed: KeyedStatements; polls: PollStatements; madeReady: (service: string) => void },
+): SweepStatements {
   const { db } = store;
   const selectDue = db.prepare<[number, number], DueRow>(
     `SELECT seq, queue, stage, version, attempt, lease_no, lease_kind, deadline_at, start_by_at, started_at, run_at, lease_until
@@ -54,6 +59,7 @@ export function sweepStatements(store: Store, madeReady: (service: string) => vo
   );
 
   function remove(seq: number, queue: number, at: number): void {
+    keyed.removing(seq);
     for (const statement of removals) statement.run(seq);
     store.count(queue, at, null);
   }
@@ -97,6 +103,7 @@ export function sweepStatements(store: Store, madeReady: (service: string) => vo
       promoted = 0;
       const rows = selectDue.all(now, dueRows);
       const found = rows.map((row) => due(row, now)).filter((d) => d !== undefined);
+      const looks = polls.due();
       let removed = 0;
       let more = rows.length === dueRows;
       if (removeExpired) {
@@ -112,7 +119,9 @@ export function sweepStatements(store: Store, madeReady: (service: string) => vo
       // What is still due is being decided by the caller, who sweeps again; the timer is for what comes next.
       const next = nextTimer.get() ?? null;
       store.timerAt = next === null || next <= now ? Number.POSITIVE_INFINITY : next;
-      return { due: found, promoted, removed, more };
+      const nextPoll = polls.next();
+      if (nextPoll !== undefined) store.wake(nextPoll);
+      return { due: found, polls: looks, promoted, removed, more };
     },
     vacuum() {
       const free = db.pragma('freelist_count', { simple: true }) as number;

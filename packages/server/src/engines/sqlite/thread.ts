@@ -2,9 +2,10 @@
 //
 // Group commit without a timer: while one group is being synced the next one gathers in the port. A lone call is a group of one
 // and waits for nobody. A slow disk stalls this thread and never the event loop that talks HTTP.
-import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Ballast } from './ballast.ts';
 import { callsOn, isWrite, type OtherCall } from './calls.ts';
+import { serveCopies } from './copying.ts';
 import { openDatabase } from './database.ts';
 import { codeOf, isFatal, type StoreError, toStoreError } from './store-error.ts';
 import { Store } from './store.ts';
@@ -29,7 +30,12 @@ const saveTimeMs = 2000;
 
 function run(): void {
   const port = parentPort!;
-  const { folder, synchronous, nowMs } = workerData as { folder: string; synchronous: 'FULL' | 'OFF'; nowMs: number };
+  const { folder, synchronous, nowMs, copies } = workerData as {
+    folder: string;
+    synchronous: 'FULL' | 'OFF';
+    nowMs: number;
+    copies: MessagePort;
+  };
   const { db, storeKey, lastTimeMs } = openDatabase({ folder, synchronous });
   const store = new Store(db, Math.max(nowMs, lastTimeMs));
   if (lastTimeMs > 0) store.pausedMs += store.nowMs - lastTimeMs;
@@ -51,10 +57,16 @@ function run(): void {
   store.timerAt = store.nowMs;
   port.postMessage({ opened: true, storeKey, lastTimeMs, requeued } satisfies Opened);
 
-  function post(out: Writer): void {
+  const noChanges = new Set<string>();
+
+  function post(out: Writer, changed = noChanges): void {
     if (out.empty) return;
     const { cells, bytes } = out.take();
     const message: AnswerMessage = { cells, bytes };
+    if (changed.size > 0) {
+      message.changed = [...changed];
+      changed.clear();
+    }
     port.postMessage(message, message.bytes ? [message.bytes] : []);
   }
 
@@ -95,7 +107,7 @@ function run(): void {
       throw error;
     }
     const namespaces = calls.committed(out);
-    post(out);
+    post(out, store.changedShares);
     if (namespaces.length > 0) port.postMessage({ notice: 'events', namespaces } satisfies Notice);
   }
 
@@ -180,6 +192,7 @@ function run(): void {
     );
   }
 
+  serveCopies(db, copies);
   port.on('message', (first: CallMessage) => {
     const messages = [first];
     // Takes what has gathered meanwhile into the same commit; bounded so that the first caller is not held up by the last.

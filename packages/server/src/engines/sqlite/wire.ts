@@ -4,11 +4,14 @@
 // as much to pass as the same values in a row. Rare calls travel as plain objects in one cell.
 import type {
   ClockTransition,
+  Keep,
   LeasedOperation,
   LeaseWanted,
+  Poll,
   ResultContent,
   Settlement,
   SettleOutcome,
+  Sharing,
   Submission,
   Transition,
 } from '../../engine/engine.ts';
@@ -29,6 +32,8 @@ export interface CallMessage {
 
 /** A message from the store: answers one after another. */
 export interface AnswerMessage {
+  /** Shares whose stored result is another one since this commit. */
+  changed?: string[];
   cells: Cell[];
   bytes: ArrayBuffer | null;
 }
@@ -148,7 +153,25 @@ export function writeSubmission(to: Writer, s: Submission): void {
       s.idempotency.retryFailed ? 1 : 0,
     );
   else to.cells.push(null);
+  to.cells.push(s.key);
+  if (s.sharing) {
+    const { identity, share, use, maxAgeMs, onlyStored } = s.sharing;
+    to.cells.push(identity, share, use, maxAgeMs, onlyStored ? 1 : 0);
+  } else to.cells.push(null);
+  to.cells.push(s.mayMake === false ? 0 : 1);
   to.bytes(s.body);
+}
+
+function readSharing(from: Reader): Sharing | null {
+  const identity = from.maybeText();
+  if (identity === null) return null;
+  return {
+    identity,
+    share: from.text(),
+    use: from.text() as Sharing['use'],
+    maxAgeMs: from.maybeNumber(),
+    onlyStored: from.number() === 1,
+  };
 }
 
 /** A submission in the store's thread; labels still as JSON text. */
@@ -169,6 +192,9 @@ export interface SubmissionRow {
   fingerprint: string;
   keyExpiresAt: number;
   retryFailed: boolean;
+  key: string | null;
+  sharing: Sharing | null;
+  mayMake: boolean;
   body: Buffer;
 }
 
@@ -190,6 +216,9 @@ export function readSubmission(from: Reader): SubmissionRow {
     fingerprint: '',
     keyExpiresAt: 0,
     retryFailed: false,
+    key: null,
+    sharing: null,
+    mayMake: true,
     body: noBytes,
   };
   if (row.idempotencyKey !== null) {
@@ -197,6 +226,9 @@ export function readSubmission(from: Reader): SubmissionRow {
     row.keyExpiresAt = from.number();
     row.retryFailed = from.number() === 1;
   }
+  row.key = from.maybeText();
+  row.sharing = readSharing(from);
+  row.mayMake = from.number() === 1;
   row.body = from.bytes();
   return row;
 }
@@ -224,10 +256,11 @@ function readResult(from: Reader): ResultRow | null {
 
 export function writeTransition(to: Writer, t: Transition): void {
   to.cells.push(transitionCodes.indexOf(t.to));
-  if (t.to === 'later') to.cells.push(t.leaseUntil);
+  if (t.to === 'later') to.cells.push(t.leaseUntil, t.poll?.url ?? null, t.poll?.at ?? 0);
   else {
     if (t.to !== 'succeeded') to.cells.push(t.error.code, t.error.message);
     if (t.to === 'queued') to.cells.push(t.runAt, t.rank, t.attemptUsed ? 1 : 0);
+    if (t.to === 'succeeded') to.cells.push(t.keep?.freshMs ?? null, t.keep?.staleMs ?? 0);
     writeResult(to, t.result);
   }
 }
@@ -241,6 +274,8 @@ export interface TransitionRow {
   rank: number;
   attemptUsed: boolean;
   leaseUntil: number;
+  poll: Poll | null;
+  keep: Keep | null;
   result: ResultRow | null;
 }
 
@@ -253,10 +288,16 @@ export function readTransition(from: Reader): TransitionRow {
     rank: 0,
     attemptUsed: true,
     leaseUntil: 0,
+    poll: null,
+    keep: null,
     result: null,
   };
-  if (row.to === 'later') row.leaseUntil = from.number();
-  else {
+  if (row.to === 'later') {
+    row.leaseUntil = from.number();
+    const url = from.maybeText();
+    const at = from.number();
+    if (url !== null) row.poll = { url, at };
+  } else {
     if (row.to !== 'succeeded') {
       row.errorCode = from.text();
       row.errorMessage = from.text();
@@ -265,6 +306,11 @@ export function readTransition(from: Reader): TransitionRow {
       row.runAt = from.number();
       row.rank = from.number();
       row.attemptUsed = from.number() === 1;
+    }
+    if (row.to === 'succeeded') {
+      const freshMs = from.maybeNumber();
+      const staleMs = from.number();
+      if (freshMs !== null) row.keep = { freshMs, staleMs };
     }
     row.result = readResult(from);
   }
@@ -285,7 +331,7 @@ export function writeClockTransitions(to: Writer, batch: readonly ClockTransitio
 }
 
 export function writeSettleOutcome(to: Writer, o: SettleOutcome): void {
-  if (o.kind === 'recorded') to.cells.push(0, o.version, o.createdAt, o.finishedAt, o.expiresAt);
+  if (o.kind === 'recorded') to.cells.push(0, o.version, o.createdAt, o.attemptAt, o.finishedAt, o.expiresAt);
   else to.cells.push(1, o);
 }
 
@@ -295,6 +341,7 @@ export function readSettleOutcome(from: Reader): SettleOutcome {
       kind: 'recorded',
       version: from.number(),
       createdAt: from.number(),
+      attemptAt: from.maybeNumber(),
       finishedAt: from.maybeNumber(),
       expiresAt: from.maybeNumber(),
     };

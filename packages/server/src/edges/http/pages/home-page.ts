@@ -2,7 +2,7 @@
 import { type Operation, operationStatuses, routePath, type ServiceSummary } from '@waitless/protocol';
 import { html, type Html } from './html.ts';
 import { page } from './page.ts';
-import { age, shellWord, stateInWords } from './words.ts';
+import { age, lasting, shellWord, stateInWords } from './words.ts';
 
 export interface HomePage {
   /** Base URL of the server as its clients call it. */
@@ -79,13 +79,14 @@ function servicesSection(services: readonly ServiceSummary[]): Html {
       </div>`;
   }
   const rows = services.map(
-    ({ name, target, mode, counts }) =>
+    ({ name, target, mode, counts, recent }) =>
       html`<tr>
         <td data-label="Name">${name}</td>
         <td data-label="Answered by">
           ${target === 'pull' ? 'pull workers' : 'its backend'}${mode === 'sync' ? ', callers wait' : undefined}
         </td>
         ${operationStatuses.map((status) => html`<td class="number" data-label="${columns[status]}">${counts[status].toLocaleString('en')}</td>`)}
+        <td class="number" data-label="Usually takes">${recent.p50Ms === null ? '–' : lasting(recent.p50Ms)}</td>
       </tr>`,
   );
   return html`<h2>Services</h2>
@@ -96,6 +97,7 @@ function servicesSection(services: readonly ServiceSummary[]): Html {
             <th scope="col">Name</th>
             <th scope="col">Answered by</th>
             ${operationStatuses.map((status) => html`<th scope="col" class="number">${columns[status]}</th>`)}
+            <th scope="col" class="number">Usually takes</th>
           </tr>
         </thead>
         <tbody>

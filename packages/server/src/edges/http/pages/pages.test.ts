@@ -14,7 +14,9 @@ const service = (name = 'score', more: Partial<ServiceSummary> = {}): ServiceSum
   name,
   target: 'http',
   mode: 'async',
+  source: 'config',
   counts: { queued: 1, running: 2, succeeded: 12345, failed: 4, cancelled: 5 },
+  recent: { p50Ms: 1840, p90Ms: 4200, perMinute: 510 },
   ...more,
 });
 const operation = (more: Partial<Operation> = {}): Operation => ({
@@ -156,7 +158,9 @@ describe('home page', () => {
 
   test('services have their counts, operations their state, age and links', () => {
     const page = home({ services: [service()], operations: [operation()] });
-    assert.match(text(page), /score its backend 1 2 12,345 4 5/);
+    assert.match(text(page), /score its backend 1 2 12,345 4 5 1\.8 s/);
+    const unknown = service('new', { recent: { p50Ms: null, p90Ms: null, perMinute: 0 } });
+    assert.match(text(home({ services: [unknown], operations: [] })), /new its backend 1 2 12,345 4 5 –/);
     assert.match(text(page), /op1 score waiting to start 12 s ago status result timeline/);
     for (const link of ['', '/result', '/timeline'])
       assert.ok(page.includes(`href="./v1/operations/op1${link}"`), link);

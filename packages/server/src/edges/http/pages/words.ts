@@ -62,8 +62,12 @@ export function stateInWords(operation: Operation, nowMs: number): { state: stri
 function took(from: string, to: string): string {
   const ms = Math.max(0, Date.parse(to) - Date.parse(from));
   if (Number.isNaN(ms)) return '';
-  return ms < second ? `${ms} ms` : ms < 10 * second ? `${(ms / second).toFixed(1)} s` : roughly(ms);
+  return lasting(ms);
 }
+
+/** A length of time as long as it takes to see a difference: `120 ms`, `1.8 s`, `42 s`, `3 min`. */
+export const lasting = (ms: number): string =>
+  ms < second ? `${Math.round(ms)} ms` : ms < 10 * second ? `${(ms / second).toFixed(1)} s` : roughly(ms);
 
 /** A word of a POSIX shell command, quoted where it must be. */
 export const shellWord = (word: string): string =>

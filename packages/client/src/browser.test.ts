@@ -1,0 +1,64 @@
+// What is published runs where there is no Node: nothing of it is imported, and nothing of it is touched.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import type { LeaseRequest } from '@waitless/protocol';
+import { json, problem, receipt, serve } from './support.test.ts';
+
+const folders = ['../dist/', '../../protocol/dist/'].map((path) => fileURLToPath(new URL(path, import.meta.url)));
+const built = folders.flatMap((folder) =>
+  readdirSync(folder)
+    .filter((name) => name.endsWith('.js'))
+    .map((name) => ({ path: folder + name, text: readFileSync(folder + name, 'utf8') })),
+);
+
+test('no built file of the client or the protocol imports from Node or from anybody else', () => {
+  assert.ok(built.length > 20, 'the packages are built');
+  for (const { path, text } of built) {
+    for (const [, specifier] of text.matchAll(/^(?:import|export)\b(?:[^'";]*?\bfrom)? *['"]([^'"]+)['"]/gm))
+      assert.match(specifier!, /^(?:\.\/[a-z-]+\.js|@waitless\/protocol)$/, path);
+    assert.doesNotMatch(text, /\bimport\(|\brequire\(|\bnode:/, path);
+  }
+});
+
+test('requests and workers work where only the globals of a browser exist', { timeout: 30_000 }, async (t) => {
+  const { url, seen } = await serve(t, ({ method, url: path, body }, response) => {
+    if (path === '/v1/services/jobs/leases') {
+      const { waitSeconds, settle = [] } = JSON.parse(body.toString()) as LeaseRequest;
+      const first = seen.filter((one) => one.url === path).length === 1;
+      const operation = { ...receipt, service: 'jobs' };
+      const request = { method: 'POST', path: '', query: '', headers: [], body: 'x' };
+      const lease = { token: 't', operation, request, attempt: 1, lastAttempt: false, deadline: null };
+      if (first) json(response, 200, { settled: [], leases: [lease] });
+      else if (!waitSeconds) json(response, 200, { settled: settle.map(() => ({ status: 200 })), leases: [] });
+    } else if (path.startsWith('/v1/leases/t/')) json(response, 200, { status: 'recorded' });
+    else if (path === '/v1/call/unknown') problem(response, 404, 'unknown-service');
+    else if (method === 'POST') json(response, 202, receipt, { 'Operation-Id': 'op1' });
+    else response.writeHead(200, { 'Operation-Id': 'op1', 'Operation-Status': 'succeeded' }).end(seen[0]!.body);
+  });
+  const realm = fileURLToPath(new URL('browser-realm.test.ts', import.meta.url));
+  const child = spawn(process.execPath, ['--experimental-vm-modules', '--no-warnings', realm, url], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    // The test runner's own settings would make a test of it.
+    env: { PATH: process.env['PATH'] },
+  });
+  t.after(() => child.kill());
+  let errors = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
+  const [code] = (await once(child, 'close')) as [number | null];
+  assert.equal(code, 0, errors);
+  const answered = seen.some(({ url: path, body }) => path.startsWith('/v1/leases/t/') || body.includes('"settle"'));
+  assert.ok(answered, 'the worker answered');
+});
+
+test('the client stays small', (t) => {
+  const text = built.map((file) => file.text.replace(/^\s*(?:\/\/|\/?\*).*$/gm, '').replace(/^\s+/gm, '')).join('');
+  const packed = gzipSync(text).length;
+  t.diagnostic(`client and protocol without comments: ${text.length} bytes, ${packed} gzipped`);
+  assert.ok(text.length > 20_000, 'it is all there');
+  assert.ok(packed < 30_000, `${packed} bytes gzipped`);
+});

@@ -1,0 +1,271 @@
+// A pull worker: takes work as it has room for it, runs the handler, and hands the answers in together with the next request for work.
+import { isName, type Lease, WaitlessError } from '@waitless/protocol';
+import { pauseMs, sleep } from './backoff.ts';
+import { type HeldLease, holdLease, isLoss } from './held-lease.ts';
+import { type Handler, type Job, settlementOf, type Verdict } from './job.ts';
+import { answerAlone, refusalOf, takeLeases } from './leases.ts';
+import { persist } from './persist.ts';
+import { isTransient, type Settling, takeSettlements } from './settling.ts';
+import type { Seams } from './seams.ts';
+import { pollSeconds } from './watch.ts';
+import type { Wire } from './wire.ts';
+
+export interface WorkerOptions {
+  /** Shown in the timeline of what it works on; `worker-` and chance by default. */
+  name?: string | undefined;
+  /** Handlers at the same time, 10 by default: more for work that waits, fewer for work that computes. */
+  concurrency?: number | undefined;
+  /** Most leases taken by one request; as many as `concurrency` leaves room for by default, at most 1000. */
+  max?: number | undefined;
+  /** Length of a lease, 30 by default, kept up by a heartbeat every third of it. Shorter: a dead worker's work is taken up sooner, and a cancel is heard sooner. */
+  leaseSeconds?: number | undefined;
+  /** Stops the worker as `stop()` does. */
+  signal?: AbortSignal | undefined;
+  /** Called before each pause when the server cannot be reached or says "later". */
+  onRetry?: ((error: WaitlessError, pauseMs: number) => void) | undefined;
+  /** Called when a handler threw, and when an answer was refused, as `lease-lost` or `cancelled`. */
+  onFailure?: ((error: unknown, job: Job) => void) | undefined;
+}
+
+export interface Worker {
+  readonly name: string;
+  /** Resolves when the worker has stopped; rejects when it cannot go on, as with a wrong key or an unknown service. */
+  readonly done: Promise<void>;
+  /**
+   * Takes no more work, lets running handlers end for up to `graceSeconds` (25 by default), delivers their answers and
+   * gives the rest back. Resolves or rejects with `done`.
+   */
+  stop(options?: { graceSeconds?: number | undefined }): Promise<void>;
+}
+
+/** After the handlers have ended their answers must still travel, perhaps to a server that is just starting. */
+const deliverySeconds = 5;
+const defaultGraceSeconds = 25;
+
+/** Starts a worker at once. */
+export function work(
+  wire: Wire,
+  { service, handler, options }: { service: string; handler: Handler; options: WorkerOptions },
+  seams: Seams,
+): Worker {
+  const name = options.name ?? `worker-${seams.newName().slice(0, 8)}`;
+  const concurrency = whole('concurrency', options.concurrency ?? 10, Number.MAX_SAFE_INTEGER);
+  const most = whole('max', options.max ?? Math.min(concurrency, 1000), 1000);
+  const { leaseSeconds = 30, onRetry } = options;
+  if (!(leaseSeconds > 0 && leaseSeconds <= 86_400))
+    throw new WaitlessError(
+      'invalid-parameter',
+      `leaseSeconds must be above 0 and at most 86400, not ${leaseSeconds}.`,
+    );
+  for (const [what, text] of [['service', service] as const, ['worker', name] as const]) {
+    if (!isName(text))
+      throw new WaitlessError('invalid-name', `"${text}" is not a ${what} name: letters, digits, "_" and "-" only.`);
+  }
+  /** In a turn of its own: what the caller's code throws is for the caller's process to hear, and no reason to lose a job. */
+  const onFailure = (error: unknown, job: Job): void =>
+    void Promise.resolve().then(() => options.onFailure?.(error, job));
+
+  const running = new Set<HeldLease>();
+  const runs = new Set<Promise<void>>();
+  /** Requests under way that must have ended before the worker has. */
+  const requests = new Set<Promise<void>>();
+  /** Answers that wait for the next request. */
+  let answers: Settling[] = [];
+  /** Room that requests under way may fill. */
+  let asked = 0;
+  let polling = false;
+  let settling = false;
+  let settleFailures = 0;
+  let turnQueued = false;
+  let stopping = false;
+  let fatal: unknown;
+  const taking = new AbortController();
+  const closing = new AbortController();
+
+  /** Starts what there is to do: a request that settles, or else one that waits for work. */
+  function turn(): void {
+    if (stopping) {
+      for (const answer of answers.splice(0)) deliver(answer);
+      return;
+    }
+    const room = Math.min(most, concurrency - running.size - asked);
+    if (answers.length > 0) {
+      if (settling) return;
+      const { together, alone } = takeSettlements(answers);
+      answers = answers.slice(together.length + alone.length);
+      for (const answer of alone) deliver(answer);
+      if (together.length > 0 && room > 0) track(settle(together, room));
+      else for (const answer of together) deliver(answer);
+      if (answers.length > 0) queueTurn();
+    } else if (!polling && !settling && room > 0) track(poll(room));
+  }
+
+  /** In a turn of its own, so that answers which come together travel together. */
+  function queueTurn(): void {
+    if (turnQueued) return;
+    turnQueued = true;
+    setTimeout(() => {
+      turnQueued = false;
+      turn();
+    }, 0);
+  }
+
+  function track(request: Promise<void>): void {
+    requests.add(request);
+    void request.finally(() => requests.delete(request));
+  }
+
+  /** Waits for work; held by the server, so nothing that has an answer to tell may wait for it. */
+  async function poll(room: number): Promise<void> {
+    polling = true;
+    asked += room;
+    try {
+      const wanted = { worker: name, max: room, waitSeconds: pollSeconds, leaseSeconds, signal: taking.signal };
+      const { leases } = await persist(
+        () => takeLeases(wire, service, wanted),
+        { signal: taking.signal, onRetry },
+        seams,
+      );
+      leases.forEach(begin);
+    } catch (error) {
+      if (!taking.signal.aborted) failForGood(error);
+    } finally {
+      polling = false;
+      asked -= room;
+      queueTurn();
+    }
+  }
+
+  /** Hands answers in and takes what work there is, without waiting for any. */
+  async function settle(together: Settling[], room: number): Promise<void> {
+    settling = true;
+    asked += room;
+    let pause: WaitlessError | undefined;
+    try {
+      const settle = together.map(({ held, verdict }) => settlementOf(held.token, verdict));
+      const wanted = { worker: name, max: room, leaseSeconds, settle, signal: closing.signal };
+      const { settled, leases } = await takeLeases(wire, service, wanted);
+      leases.forEach(begin);
+      for (const [index, answer] of together.entries()) {
+        const refused = settled[index] && refusalOf(settled[index]);
+        if (refused && isTransient(refused)) answers.push(answer);
+        else close(answer, refused);
+        if (refused && isTransient(refused)) pause = refused;
+      }
+    } catch (error) {
+      if (isTransient(error)) {
+        pause = error;
+        answers.unshift(...together);
+      }
+      // One answer that the server does not take must not keep the others from arriving.
+      else for (const answer of together) deliver(answer);
+    } finally {
+      asked -= room;
+    }
+    if (pause) {
+      const ms = pauseMs({
+        failures: settleFailures++,
+        random: seams.random,
+        retryAfterSeconds: pause.retryAfterSeconds,
+      });
+      onRetry?.(pause, ms);
+      await seams.sleep(ms, taking.signal).catch(() => {});
+    } else settleFailures = 0;
+    settling = false;
+    queueTurn();
+  }
+
+  function begin(lease: Lease): void {
+    const held = holdLease(wire, { lease, leaseSeconds, handler, onFailure }, seams);
+    if (stopping) return deliver({ held, verdict: { kind: 'release' } });
+    running.add(held);
+    const run = held.run().then((verdict) => {
+      running.delete(held);
+      runs.delete(run);
+      if (verdict && !closing.signal.aborted) answers.push({ held, verdict });
+      else held.end();
+      queueTurn();
+    });
+    runs.add(run);
+  }
+
+  /** Tells one answer by itself, until the server has said something definite about it. */
+  function deliver(answer: Settling): void {
+    const { held, verdict } = answer;
+    const tell = (what: Verdict): Promise<void> =>
+      persist(
+        () => answerAlone(wire, { service, worker: name, token: held.token, verdict: what }, closing.signal),
+        { signal: closing.signal, onRetry },
+        seams,
+      );
+    const telling = tell(verdict)
+      .catch((error: unknown) => {
+        if (closing.signal.aborted || isLoss(error) || verdict.kind !== 'reply') throw error;
+        // The reply itself is refused, as one that is too large is: the client shall hear of that, and not wait for the lease to run out.
+        const { code, message } = error as WaitlessError;
+        onFailure(error, held.job);
+        return tell({ kind: 'fail', fail: { code, message: message.slice(0, 2000), retry: false } });
+      })
+      .then(
+        () => close(answer, undefined),
+        (error: unknown) => close(answer, error),
+      )
+      .finally(queueTurn);
+    track(telling);
+  }
+
+  function close({ held, verdict }: Settling, refused: unknown): void {
+    held.end();
+    if (refused !== undefined && verdict.kind !== 'release') onFailure(refused, held.job);
+  }
+
+  function failForGood(error: unknown): void {
+    fatal ??= error;
+    // Nobody catches here, so that a failure which no one waits for is not lost in silence.
+    stopped(defaultGraceSeconds);
+  }
+
+  let stopped: (graceSeconds: number) => void;
+  const done = new Promise<number>((resolve) => (stopped = resolve)).then(async (graceSeconds) => {
+    stopping = true;
+    taking.abort(new Error('the worker stops'));
+    turn();
+    await within(graceSeconds, async () => {
+      while (runs.size > 0) await Promise.all(runs);
+    });
+    for (const held of running) {
+      held.abandon(new Error('the worker stops'));
+      deliver({ held, verdict: { kind: 'release' } });
+    }
+    running.clear();
+    await within(deliverySeconds, async () => {
+      for (turn(); requests.size > 0; turn()) await Promise.all(requests);
+    });
+    closing.abort(new Error('the worker has stopped'));
+    options.signal?.removeEventListener('abort', onAbort);
+    if (fatal !== undefined) throw fatal;
+  });
+  const stop: Worker['stop'] = ({ graceSeconds = defaultGraceSeconds } = {}) => {
+    stopped(graceSeconds);
+    return done;
+  };
+  const onAbort = (): void => stopped(defaultGraceSeconds);
+  if (options.signal?.aborted) onAbort();
+  else options.signal?.addEventListener('abort', onAbort, { once: true });
+  queueTurn();
+  return { name, done, stop };
+}
+
+/** Resolves when the work is done or the time is up, whichever comes first. */
+async function within(seconds: number, task: () => Promise<void>): Promise<void> {
+  const done = new AbortController();
+  const timeIsUp = sleep(Math.min(seconds * 1_000, 2_147_483_647), done.signal).catch(() => {});
+  await Promise.race([task(), timeIsUp]);
+  done.abort();
+}
+
+function whole(what: string, value: number, most: number): number {
+  if (!Number.isInteger(value) || value < 1 || value > most)
+    throw new WaitlessError('invalid-parameter', `${what} must be a whole number from 1, not ${value}.`);
+  return value;
+}

@@ -1,0 +1,63 @@
+// The examples in the client's README do what they say: each is taken out as it stands there and run against a real server.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { mkdir, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { serverFor, temporaryFolder } from '../support/server.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const page = readFileSync(join(root, 'packages/client/README.md'), 'utf8');
+const examples = new Map(
+  Array.from(page.matchAll(/<!-- run: ([\w.]+) -->\n```ts\n([^]*?)```/g), ([, name, source]) => [name!, source!]),
+);
+
+/** Runs an example in a folder that has the client and nothing of this repository around it. */
+async function run(t: TestContext, folder: string, name: string, url: string) {
+  const source = examples.get(name);
+  assert.ok(source, `the page has no ${name}`);
+  assert.ok(source.includes("'http://127.0.0.1:7878'"), name);
+  await writeFile(join(folder, name), source.replace('http://127.0.0.1:7878', url));
+  const child = spawn(process.execPath, ['--no-warnings', name], { cwd: folder, env: { PATH: process.env['PATH'] } });
+  t.after(() => child.kill('SIGKILL'));
+  const printed = { out: '', err: '' };
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (printed.out += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (printed.err += text));
+  const ended = once(child, 'close').then(([code]) => code as number | null);
+  return { child, printed, ended };
+}
+
+test("the examples of the client's README, with the worker of the same page", { timeout: 60_000 }, async (t) => {
+  const folder = await temporaryFolder(t);
+  await mkdir(join(folder, 'node_modules/@waitless'), { recursive: true });
+  await writeFile(join(folder, 'package.json'), '{"type":"module"}');
+  await symlink(join(root, 'packages/client'), join(folder, 'node_modules/@waitless/client'));
+  await symlink(join(root, 'node_modules/valibot'), join(folder, 'node_modules/valibot'));
+
+  const server = await serverFor(t, {
+    services: { score: { target: { pull: true } } },
+    fields: { shutdownTimeout: '1s' },
+  });
+  const worker = await run(t, folder, 'worker.ts', server.url);
+  const expected = {
+    'request.ts': /^200 \{ score: 700 \}\n$/,
+    'failed.ts': /^backend-error 404 \{ why: 'no such customer' \}\n$/,
+    'later.ts': /^score\n(?:(?:queued|running)\n)*succeeded\n\{"score":700\}\n$/,
+    'contract.ts': /^701\n$/,
+  };
+  assert.deepEqual([...examples.keys()].toSorted(), [...Object.keys(expected), 'worker.ts'].toSorted());
+  await Promise.all(
+    Object.entries(expected).map(async ([name, output]) => {
+      const example = await run(t, folder, name, server.url);
+      const code = await Promise.race([example.ended, worker.ended.then(() => 'the worker ended first')]);
+      assert.equal(code, 0, `${name}: ${example.printed.err}${worker.printed.err}`);
+      assert.match(example.printed.out, output, name);
+    }),
+  );
+  worker.child.kill('SIGTERM');
+  assert.equal(await worker.ended, 0, worker.printed.err);
+  assert.equal(worker.printed.err, '');
+});

@@ -1,0 +1,11 @@
+// The workers of examples/workers in all three languages, the one in Go compiled first.
+import { test } from 'node:test';
+import { has } from '../docs/page-worker.ts';
+import { go, python, shell, shareWork } from './workers-run.ts';
+
+test('thirty jobs, shared by workers in Python, Go and shell, are all done over a restart of the server and the stop of busy workers', async (t) => {
+  if (!has('python3', '--version')) return t.skip('skipped: python3 is not installed');
+  if (!has('go', 'version')) return t.skip('skipped: go is not installed');
+  if (!has('sh', '-c', 'curl --version && jq --version')) return t.skip('skipped: curl or jq is not installed');
+  await shareWork(t, [python, await go(t), shell]);
+});
