@@ -149,7 +149,7 @@ async function fromTheStore(url, first) {
   return {
     ids: [again, byKey].map((answer) => answer.header('operation-id')),
     same: [again, byKey].every((answer) => JSON.stringify(answer.body.score) === JSON.stringify(first.score)),
-    marked: /^waitless; hit/.test(again.header('cache-status') ?? '') && again.header('age') !== undefined,
+    marked: (again.header('cache-status') ?? '').startsWith('waitless; hit') && again.header('age') !== undefined,
     unknown: unknown.status,
   };
 }

@@ -39,7 +39,6 @@ test("the examples of the client's README, with the worker of the same page", { 
 
   const server = await serverFor(t, {
     services: { score: { target: { pull: true } } },
-    fields: { shutdownTimeout: '1s' },
   });
   const worker = await run(t, folder, 'worker.ts', server.url);
   const expected = {

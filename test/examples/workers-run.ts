@@ -59,7 +59,7 @@ async function until(fact: () => boolean | Promise<boolean>, stopped: AbortSigna
 export async function shareWork(t: TestContext, languages: readonly Language[]): Promise<void> {
   const server = await serverFor(t, {
     data: 'folder',
-    services: { texts: { target: { pull: true }, lease: '3s' } },
+    services: { texts: { target: { pull: true }, lease: '5s' } },
     namespaces: ['shop'],
   });
   const key = server.key('shop');
@@ -73,7 +73,7 @@ export async function shareWork(t: TestContext, languages: readonly Language[]):
         WAITLESS_URL: way.url,
         WAITLESS_API_KEY: key,
         STEP_SECONDS: stepSeconds,
-        LEASE_SECONDS: '3',
+        LEASE_SECONDS: '5',
       },
       stdio: ['ignore', 'ignore', 'pipe'],
       // A group, so that what a shell has started ends with it.

@@ -25,9 +25,6 @@ const queries: readonly string[] = [
 ];
 
 const routes: readonly (readonly [method: string, path: string])[] = [
-  ['PUT', '/v1/services/new'],
-  ['GET', '/v1/services/work'],
-  ['DELETE', '/v1/services/work'],
   ['GET', `/v1/operations/${id}/events`],
   ['GET', `/v1/operations/${id}/deliveries`],
   ['POST', '/v1/topics/a.b/events'],
@@ -43,13 +40,10 @@ const routes: readonly (readonly [method: string, path: string])[] = [
   ['GET', '/v1/subscriptions/s/dead-letters'],
   ['GET', '/v1/stream?operations=a'],
   ['POST', '/v1/tokens'],
-  ['GET', '/v1/callback-secrets'],
-  ['POST', '/v1/callback-secrets/rotate'],
   ['GET', '/v1/deliveries/d'],
   ['POST', '/v1/deliveries/d/retry'],
   ['POST', '/v1/leases/t/ack'],
   ['POST', '/v1/leases/t/nack'],
-  ['POST', '/v1/backup'],
   ['GET', '/asyncapi.json'],
   ['GET', '/docs'],
 ];

@@ -1,7 +1,8 @@
 // Many requests in one: each is what it would have been on its own, all are stored together, and one that is wrong spoils no other.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { OperationReceipt } from '@waitless/protocol';
+import { createClient } from '@waitless/client';
+import { type BatchOutcome, unbuiltRequestHeaders } from '@waitless/protocol';
 import { backendFor, gate } from '../support/backend.ts';
 import { everyByte, fragileJson, noise } from '../support/fixtures.ts';
 import { get, post, type Received, send, type Sent } from '../support/http.ts';
@@ -11,16 +12,7 @@ import { serverFor, type TestServer } from '../support/server.ts';
 
 const jobs = { jobs: { target: { pull: true } }, other: { target: { pull: true } } };
 
-interface Outcome {
-  status: number;
-  operation?: OperationReceipt;
-  problem?: { code: string; status: number; detail: string; line?: number; errors?: { pointer: string }[] };
-  replayed?: true;
-  stored?: true;
-  age?: number;
-  cacheStatus?: string;
-  retryAfter?: number;
-}
+type Outcome = BatchOutcome & { problem?: { line?: number } };
 
 async function batch(server: TestServer, items: unknown, sent: Sent = {}): Promise<Outcome[]> {
   const text = typeof items === 'string' || items instanceof Uint8Array ? items : JSON.stringify(items);
@@ -178,8 +170,10 @@ test('an item that is wrong has the problem that it would have had on its own, i
     ],
     [{ service: 'jobs', headers: { 'Transfer-Encoding': 'gzip' } }, 400, 'bad-request'],
     [{ service: 'jobs', headers: { 'Cache-Control': 'max-age=soon' } }, 400, 'invalid-parameter'],
-    [{ service: 'jobs', headers: { 'Callback-Url': 'https://example.com/' } }, 501, 'not-implemented'],
-    [{ service: 'jobs', headers: { 'Ordering-Key': 'a' } }, 501, 'not-implemented'],
+    ...Array.from(
+      unbuiltRequestHeaders.values(),
+      (name) => [{ service: 'jobs', headers: { [name]: 'a' } }, 501, 'not-implemented'] as const,
+    ),
     [{ service: 'jobs', headers: { Accept: 'text/event-stream' } }, 501, 'not-implemented'],
     [
       { service: 'jobs', headers: { 'Operation-Durability': 'none', 'Idempotency-Key': 'k' } },
@@ -295,7 +289,7 @@ test('lines: one item each, broken ones in their place, empty ones none, the las
       what,
     );
     assert.deepEqual([outcomes[1]!.problem!.line, outcomes[3]!.problem!.line], [4, 6]);
-    assert.match(outcomes[1]!.problem!.detail, /^line 4: /);
+    assert.match(outcomes[1]!.problem!.detail!, /^line 4: /);
   }
   assert.equal(await countOf(server), 4);
   assert.deepEqual(linesOf(await inLines(server, '')), []);
@@ -397,10 +391,9 @@ test('a service that waits by itself gives a 202 to an item all the same', async
   assert.equal(outcome!.status, 202);
   const [other] = await batch(server, [{ service: 'jobs', body: 'y' }]);
   assert.equal(other!.status, 202);
-  for (const expected of ['x', 'y']) {
+  for (let taken = 0; taken < 2; taken++) {
     const lease = await takeOne(server.url, 'jobs');
-    assert.equal(leasedBody(lease).toString(), expected);
-    await reply(server.url, lease.token, `did ${expected}`);
+    await reply(server.url, lease.token, `did ${leasedBody(lease).toString()}`);
   }
   assert.equal((await resultOf(other!.operation!.resourceLocation)).text, 'did y');
 });
@@ -446,4 +439,45 @@ test('an item may bring the credential that its service passes on; that of the b
   });
   const requests = await backend.received(2);
   assert.deepEqual(new Set(requests.map(({ headers }) => headers['authorization'])), new Set(['Basic abc', undefined]));
+});
+
+test('a full queue and a spent rate refuse the items that are too many, with the time to come again', async (t) => {
+  const services = {
+    few: { target: { pull: true }, maxQueued: 3 },
+    slow: { target: { pull: true }, rate: '5/h' },
+  };
+  const server = await serverFor(t, { services });
+  const wanted = (service: string, count: number) => Array.from({ length: count }, () => ({ service, body: 'x' }));
+
+  const outcomes = await batch(server, [...wanted('few', 5), ...wanted('slow', 7)]);
+  const seen = (from: number, to: number) =>
+    outcomes.slice(from, to).map(({ status, problem }) => problem?.code ?? status);
+  assert.deepEqual(seen(0, 5), [202, 202, 202, 'queue-full', 'queue-full']);
+  assert.deepEqual(seen(5, 12), [202, 202, 202, 202, 202, 'rate-limited', 'rate-limited']);
+  for (const { status, problem, retryAfter } of outcomes) {
+    assert.ok(retryAfter! >= 1, 'also of those that were accepted: when it is worth asking');
+    if (problem) assert.equal(status, 429);
+  }
+  assert.equal(await countOf(server), 8);
+});
+
+test('the client hands a batch over and gets an outcome for each', async (t) => {
+  const server = await serverFor(t, { services: jobs });
+  const client = createClient({ url: server.url });
+  const outcomes = await client.batch([
+    { service: 'jobs', path: 'a?b=c', body: { a: 1 }, idempotencyKey: 'k' },
+    { service: 'jobs', path: 'a?b=c', body: { a: 1 }, idempotencyKey: 'k' },
+    { service: 'nowhere' },
+    { service: 'other', body: everyByte },
+  ]);
+  const [first, again, refused, binary] = outcomes;
+  assert.ok(first?.kind === 'accepted' && again?.kind === 'accepted' && binary?.kind === 'accepted');
+  assert.deepEqual([again.operation, again.replayed], [first.operation, true]);
+  assert.ok(refused?.kind === 'refused' && refused.error.code === 'unknown-service');
+  const { request } = await takeOne(server.url, 'jobs');
+  assert.deepEqual([request.path, request.query, request.body], ['/a', 'b=c', '{"a":1}']);
+  const lease = await takeOne(server.url, 'other');
+  assert.ok(leasedBody(lease).equals(everyByte));
+  await reply(server.url, lease.token, 'done');
+  assert.equal((await client.wait(binary.operation!.id)).text(), 'done');
 });

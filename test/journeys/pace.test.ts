@@ -245,6 +245,7 @@ test('what a full queue or a used-up rate cannot take away: stored results and j
   const { server, advance } = await withOwnTime(t, {
     score: { target: { url: backend.url }, key: { query: 'c' }, validFor: '1h', rate: '1/h', concurrency: 4 },
   });
+  let others = 0;
   const ask = (customer: string, headers: Record<string, string> = {}): Promise<Received> =>
     get(`${server.url}/v1/call/score?c=${customer}`, { headers });
   const made = await ask('42', { Prefer: 'wait=20' });
@@ -272,7 +273,9 @@ test('what a full queue or a used-up rate cannot take away: stored results and j
 
   /** The rate is each node's own. */
   async function use(node: string): Promise<void> {
-    await until(async () => ((await get(`${node}/v1/call/score?c=other`)).status === 429 ? true : undefined));
+    await until(async () =>
+      (await get(`${node}/v1/call/score?c=other${++others}`)).status === 429 ? true : undefined,
+    );
   }
 });
 
@@ -323,4 +326,16 @@ test('in a batch each item is judged for itself', async (t) => {
     [202, 202, 429, 429],
   );
   await accepted(server, { queued: 2 });
+});
+
+test('a batch fills a queue and no more, and its repeats and twins need no place', async (t) => {
+  const server = await serverFor(t, { services: { jobs: { target: { pull: true }, maxQueued: 3 } } });
+  const item = (key: string): unknown => ({ service: 'jobs', headers: { 'Idempotency-Key': key }, body: key });
+  const batch = async (keys: string): Promise<number[]> =>
+    (await post(`${server.url}/v1/batch`, { body: keys.split('').map(item) }))
+      .json<{ status: number }[]>()
+      .map(({ status }) => status);
+  assert.deepEqual(await batch('abcde'), [202, 202, 202, 429, 429]);
+  assert.deepEqual(await batch('xacb'), [429, 202, 202, 202]);
+  await accepted(server, { queued: 3 });
 });

@@ -17,7 +17,7 @@ interface Scores {
   backend: Backend;
   /** Of the results of the service. */
   results: string;
-  submitFor(customer: string, sent?: Sent): ReturnType<typeof submit>;
+  submitFor: (customer: string, sent?: Sent) => ReturnType<typeof submit>;
 }
 
 async function scores(
@@ -165,7 +165,7 @@ test('nothing is found for a key that is unknown, failed, cancelled or purged, a
 });
 
 test('keys of several parts, and keys with every odd character', async (t) => {
-  const { server, results, submitFor } = await scores(t, { key: [{ query: 'branch' }, { body: '/customerId' }] });
+  const { server, results } = await scores(t, { key: [{ query: 'branch' }, { body: '/customerId' }] });
   const submitAt = (branch: string, customer: string): ReturnType<typeof submit> =>
     submit(server.url, 'score', {
       path: `?branch=${encodeURIComponent(branch)}`,

@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createClient, type Job, OperationFailed, WaitlessError, type Worker } from '@waitless/client';
+import * as v from 'valibot';
 import { backendFor, never } from '../support/backend.ts';
 import { waitersReach } from '../support/operations.ts';
 import { serverFor } from '../support/server.ts';
 
 const jobs = { jobs: { target: { pull: true } } };
 /** `fetch` keeps connections that have not sent a request yet, and a stop waits for those as for any other. */
-const fields = { shutdownTimeout: '1s' };
 
 /** A promise and the function that keeps it. */
 function later<T = void>(): { promise: Promise<T>; resolve: (value: T) => void } {
@@ -19,7 +19,7 @@ function later<T = void>(): { promise: Promise<T>; resolve: (value: T) => void }
 
 test('request() sees its result although the server is stopped and started in the middle', async (t) => {
   const backend = await backendFor(t, never);
-  const server = await serverFor(t, { fields, services: { score: { target: { url: backend.url } } }, data: 'folder' });
+  const server = await serverFor(t, { services: { score: { target: { url: backend.url } } }, data: 'folder' });
   const client = createClient({ url: server.url });
   const accepted = later<string>();
   const retries: string[] = [];
@@ -43,7 +43,7 @@ test('request() sees its result although the server is stopped and started in th
 
 test('request() that finds nobody is accepted once the server is back', async (t) => {
   const backend = await backendFor(t, () => ({ body: 'done' }));
-  const server = await serverFor(t, { fields, services: { score: { target: { url: backend.url } } }, data: 'folder' });
+  const server = await serverFor(t, { services: { score: { target: { url: backend.url } } }, data: 'folder' });
   const client = createClient({ url: server.url });
   await server.stop();
   const tried = later();
@@ -54,9 +54,50 @@ test('request() that finds nobody is accepted once the server is back', async (t
   assert.equal((await client.list()).items.length, 1);
 });
 
+test('a typed service: computed once, stored, joined, found by key, made anew, forgotten', async (t) => {
+  const gate = later();
+  let computed = 0;
+  const backend = await backendFor(t, async () => {
+    computed++;
+    await gate.promise;
+    return { body: JSON.stringify({ score: computed }) };
+  });
+  const scores = { target: { url: backend.url }, key: { body: '/customerId' }, validFor: '1h' };
+  const server = await serverFor(t, { services: { scores } });
+  const client = createClient({ url: server.url });
+  const service = client.service('scores', {
+    input: v.object({ customerId: v.string() }),
+    output: v.object({ score: v.number() }),
+  });
+  await assert.rejects(service.request({ customerId: 42 as unknown as string }), { code: 'input-mismatch' });
+  const both = Array.from({ length: 2 }, () => service.request({ customerId: '42' }));
+  await waitersReach(server.url, (waiters) => waiters === 2);
+  gate.resolve();
+  const [first, joined] = await Promise.all(both);
+  assert.deepEqual([first!.value, joined!.value, computed], [{ score: 1 }, { score: 1 }, 1]);
+  const ways = [first!.cacheStatus!, joined!.cacheStatus!];
+  assert.deepEqual(ways.toSorted(), ['waitless; fwd=miss', 'waitless; fwd=miss; collapsed']);
+
+  const stored = await service.request({ customerId: '42' });
+  assert.deepEqual([stored.value, stored.operationId], [{ score: 1 }, first!.operationId]);
+  assert.match(stored.cacheStatus!, /^waitless; hit; ttl=\d+$/);
+  assert.ok(stored.age! >= 0);
+  const byKey = await client.resultByKey('scores', '42');
+  assert.deepEqual(byKey.kind === 'result' && byKey.json(), { score: 1 });
+
+  assert.deepEqual((await service.request({ customerId: '42' }, { fresh: true })).value, { score: 2 });
+  const refreshed = await client.refreshKey('scores', '42');
+  assert.equal(refreshed.kind, 'accepted');
+  assert.deepEqual((await service.wait(refreshed.operation!.id)).value, { score: 3 });
+  await client.purgeKey('scores', '42');
+  await assert.rejects(client.resultByKey('scores', '42'), { code: 'not-found' });
+  await assert.rejects(service.request({ customerId: '42' }, { onlyStored: true }), { code: 'not-stored' });
+  assert.equal(computed, 3);
+});
+
 test("a backend's refusal, a worker's refusal and a missed deadline are told apart", async (t) => {
   const backend = await backendFor(t, () => ({ status: 422, body: 'no such customer' }));
-  const server = await serverFor(t, { fields, services: { score: { target: { url: backend.url } }, ...jobs } });
+  const server = await serverFor(t, { services: { score: { target: { url: backend.url } }, ...jobs } });
   const client = createClient({ url: server.url });
   const failure = async (promise: Promise<unknown>): Promise<OperationFailed> => {
     const error = await promise.then(
@@ -81,7 +122,7 @@ test("a backend's refusal, a worker's refusal and a missed deadline are told apa
 });
 
 test('200 jobs, three workers, one stopped gracefully in the middle, a restart: none is lost, each is done', async (t) => {
-  const server = await serverFor(t, { fields, services: jobs, data: 'folder' });
+  const server = await serverFor(t, { services: jobs, data: 'folder' });
   const client = createClient({ url: server.url });
   const done = new Map<string, number>();
   const half = later();
@@ -106,7 +147,7 @@ test('200 jobs, three workers, one stopped gracefully in the middle, a restart: 
 });
 
 test('the heartbeat keeps a job that takes longer than its lease, and it is done once', async (t) => {
-  const server = await serverFor(t, { fields, services: jobs });
+  const server = await serverFor(t, { services: jobs });
   const client = createClient({ url: server.url });
   const lease = 0.6;
   let attempts = 0;
@@ -136,7 +177,7 @@ test('the heartbeat keeps a job that takes longer than its lease, and it is done
 });
 
 test('a cancel reaches the handler through its signal, and a request that gives up may cancel', async (t) => {
-  const server = await serverFor(t, { fields, services: jobs });
+  const server = await serverFor(t, { services: jobs });
   const client = createClient({ url: server.url });
   const started = later<string>();
   const aborted = later<unknown>();
@@ -162,7 +203,7 @@ test('a cancel reaches the handler through its signal, and a request that gives 
 });
 
 test('stop() gives back what a handler does not end, without using up an attempt', async (t) => {
-  const server = await serverFor(t, { fields, services: jobs });
+  const server = await serverFor(t, { services: jobs });
   const client = createClient({ url: server.url });
   const started = later();
   const slow = client.worker('jobs', async () => {

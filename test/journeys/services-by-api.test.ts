@@ -7,6 +7,7 @@ import { get, type Received, send, type Sent, until } from '../support/http.ts';
 import { assertProblem, ended, resultOf, statusWhen, submit } from '../support/operations.ts';
 import { reply, takeOne } from '../support/pull-worker.ts';
 import { type ServerSettings, serverFor, temporaryFolder } from '../support/server.ts';
+import { variant } from '../support/variant.ts';
 
 const loopback = { allowNetwork: ['127.0.0.0/8', '::1/128'] };
 
@@ -141,8 +142,9 @@ test('a removed service takes nothing new; what runs ends, results stay, and it 
   const server = await start(t);
   await put(server.url, 'score', { target: { url: backend.url }, concurrency: 1 });
   await isThere(server.url, 'score', true);
-  const running = await submit(server.url, 'score');
-  await backend.received(1);
+  // One for each node: then none has room for another.
+  const running = await Promise.all(Array.from({ length: variant.nodes }, () => submit(server.url, 'score')));
+  await backend.received(variant.nodes);
   const waiting = await submit(server.url, 'score', { body: 'not begun' });
 
   const removed = await remove(server.url, 'score');
@@ -153,7 +155,7 @@ test('a removed service takes nothing new; what runs ends, results stay, and it 
   assertProblem(await remove(server.url, 'score'), 404, 'unknown-service');
   assertProblem(await get(at(server.url, 'score')), 404, 'unknown-service');
   hold.open();
-  assert.equal((await resultOf(running.result)).text, 'at the last moment');
+  for (const { result } of running) assert.equal((await resultOf(result)).text, 'at the last moment');
   assert.equal((await statusWhen(waiting.status, () => true)).status, 'queued', 'what had not begun stays as it is');
 
   assert.equal((await put(server.url, 'score', { target: { pull: true } })).status, 201);
@@ -162,12 +164,15 @@ test('a removed service takes nothing new; what runs ends, results stay, and it 
   assert.equal(lease.operation.id, waiting.id, 'and is worked off when the service comes back');
   assert.equal((await reply(server.url, lease.token, 'by hand')).status, 200);
   assert.equal((await resultOf(waiting.result)).text, 'by hand');
-  assert.equal(backend.requests.length, 1);
+  assert.equal(backend.requests.length, variant.nodes);
 });
 
 test('a service of the configuration is shown and read-only', async (t) => {
   const server = await start(t, {
-    services: { jobs: { target: { pull: true } }, score: { target: { url: 'http://10.0.0.7', headers: { Key: 'sesame' } } } },
+    services: {
+      jobs: { target: { pull: true } },
+      score: { target: { url: 'http://10.0.0.7', headers: { Key: 'sesame' } } },
+    },
   });
   const shown = await get(at(server.url, 'score'));
   assert.deepEqual(shown.json<Shown>().document.target, { url: 'http://10.0.0.7', headers: { Key: '***' } });

@@ -1,5 +1,7 @@
 // Stopping and starting as an operator does it: SIGTERM, a second server on the same folder, a restart.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Operation } from '@waitless/protocol';
@@ -7,9 +9,24 @@ import { backendFor, never } from '../support/backend.ts';
 import { get, post } from '../support/http.ts';
 import { resultOf, statusOf, submit, waitersReach } from '../support/operations.ts';
 import { leaseCall, takeOne } from '../support/pull-worker.ts';
-import { temporaryFolder } from '../support/server.ts';
+import { serverFor, temporaryFolder } from '../support/server.ts';
 import { NotStarted, spawnServer } from '../support/spawn-server.ts';
 import { clocksApartMs, variant } from '../support/variant.ts';
+
+test('a connection that never asked for anything does not hold up a stop', async (t) => {
+  const server = await serverFor(t, { fields: { shutdownTimeout: '1h' } });
+  const closed: Promise<unknown>[] = [];
+  for (let i = 0; i < 3; i++) {
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
+    socket.on('error', () => undefined).resume();
+    closed.push(once(socket, 'close'));
+    await once(socket, 'connect');
+  }
+  // Answered on another connection, so the server has taken up those before it.
+  assert.equal((await get(`${server.url}/livez`)).status, 200);
+  await server.stop();
+  await Promise.all(closed);
+});
 
 test('after SIGTERM those who wait are let go with 202, the exit code is 0, and nothing is lost', async (t) => {
   const backend = await backendFor(t, never);

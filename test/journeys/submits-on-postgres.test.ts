@@ -13,4 +13,6 @@ await onPostgres({ nodes: 1 }, [
   () => import('./batch.test.ts'),
   () => import('./acknowledgement.test.ts'),
   () => import('./stored-results.test.ts'),
+  () => import('./pace.test.ts'),
+  () => import('./callback-secrets.test.ts'),
 ]);

@@ -10,4 +10,5 @@ await onPostgres({ nodes: 2, hints: false, pollMs: 20 }, [
   () => import('./durability.test.ts'),
   () => import('./batch.test.ts'),
   () => import('./stored-results.test.ts'),
+  () => import('./pace.test.ts'),
 ]);

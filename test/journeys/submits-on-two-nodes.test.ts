@@ -15,4 +15,6 @@ await onPostgres({ nodes: 2 }, [
   () => import('./acknowledgement.test.ts'),
   () => import('./stored-results.test.ts'),
   () => import('./results-by-key.test.ts'),
+  () => import('./pace.test.ts'),
+  () => import('./callback-secrets.test.ts'),
 ]);

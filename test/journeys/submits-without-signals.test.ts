@@ -14,3 +14,4 @@ await import('./durability.test.ts');
 await import('./batch.test.ts');
 await import('./stored-results.test.ts');
 await import('./results-by-key.test.ts');
+await import('./pace.test.ts');

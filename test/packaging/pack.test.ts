@@ -81,7 +81,7 @@ test('a tarball has code, types, README and licence, and neither tests nor sourc
       `${name}: tests`,
     );
     // What the code reads at run time beside itself.
-    const built = filesBelow(join(source, 'dist')).filter((path) => !path.endsWith('.tsbuildinfo'));
+    const built = filesBelow(join(source, 'dist')).filter((path) => !/\.tsbuildinfo$|\.d\.ts\.map$/.test(path));
     assert.deepEqual(
       built.map((path) => relative(source, path)).filter((path) => !paths.includes(path)),
       [],
@@ -158,29 +158,43 @@ test('installed in an empty folder, `npx waitless dev` gives a first 202 and its
   assert.equal((await fetch(`${stored.url}/`)).status, 200);
 });
 
-test("the programs in the packages' READMEs compile against what is installed", async (t) => {
+test("the packages' types need nothing of Node in a browser, and the programs in their READMEs compile against what is installed", async (t) => {
   const folder = installation(t);
   if (folder === undefined) return;
   const compiler = join(root, 'node_modules/@typescript/native/bin/tsc');
   const options = ['--noEmit', '--strict', '--target', 'es2023', '--module', 'nodenext'];
-  const compile = async (names: readonly string[], more: readonly string[]): Promise<void> => {
-    const files: string[] = [];
-    for (const source of publishedFolders.filter((path) => names.includes(readManifest(path).name))) {
-      for (const [, program] of text(join(source, 'README.md')).matchAll(/^```ts\n([^]*?)^```/gm)) {
-        const file = `readme${readManifest(source).name.replace(/\W/g, '-')}-${files.length}.mts`;
-        await writeFile(join(folder, file), program!);
-        files.push(file);
-      }
-    }
-    assert.ok(files.length >= names.length, names.join());
+  const compile = async (files: readonly string[], more: readonly string[]): Promise<void> => {
     const { code, stdout } = await run([process.execPath, compiler, ...options, ...more, ...files], { cwd: folder });
     assert.equal(code, 0, stdout);
   };
-  // A page's program knows nothing of Node.
-  await compile(['@waitless/protocol', '@waitless/client'], ['--lib', 'es2023,DOM', '--types', '']);
-  // A server's program has the types of Node, which whoever writes it installs.
-  await symlink(join(root, 'node_modules/@types'), join(folder, 'node_modules/@types'));
-  await compile(['@waitless/server'], ['--types', 'node']);
+  const page = `import { createClient } from '@waitless/client';
+    import { operationStatuses } from '@waitless/protocol';
+    console.log(createClient({ url: location.origin }).url, operationStatuses);`;
+  await writeFile(join(folder, 'page.mts'), page);
+  await compile(['page.mts'], ['--lib', 'es2023,DOM', '--types', '']);
+
+  const files: string[] = [];
+  /** What whoever writes such a program installs besides: the types of Node, a schema library. */
+  const others = new Set(['@types/node']);
+  for (const source of publishedFolders) {
+    for (const [, program = ''] of text(join(source, 'README.md')).matchAll(/^```ts\n([^]*?)^```/gm)) {
+      const file = `readme-${files.length}.mts`;
+      await writeFile(join(folder, file), program);
+      files.push(file);
+      for (const [, name = ''] of program.matchAll(/from '([^']+)'/g))
+        if (!/^(@waitless\/|node:)/.test(name)) others.add(name);
+    }
+  }
+  assert.ok(files.length >= 3);
+  await mkdir(join(folder, 'node_modules/@types'), { recursive: true });
+  for (const name of others) await symlink(join(root, 'node_modules', name), join(folder, 'node_modules', name));
+  await compile(files, ['--types', 'node', '--skipLibCheck']);
+
+  // The server as a library: its program starts it and stops it.
+  const library = files.find((file) => text(join(folder, file)).includes("'@waitless/server'"))!;
+  const { code, stdout, stderr } = await run([process.execPath, library], { cwd: folder });
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /^http:\/\/127\.0\.0\.1:\d+\n$/);
 });
 
 /** A Node on this machine that is older than the server needs, if there is one. */

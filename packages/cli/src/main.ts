@@ -12,6 +12,7 @@ import { ls } from './commands/ls.ts';
 import { purge } from './commands/purge.ts';
 import { restore } from './commands/restore.ts';
 import { result } from './commands/result.ts';
+import { secrets } from './commands/secrets.ts';
 import { serve } from './commands/serve.ts';
 import { services } from './commands/services.ts';
 import { submit } from './commands/submit.ts';
@@ -40,6 +41,7 @@ const commands: readonly CommandModule[] = [
   backup,
   restore,
   keys,
+  secrets,
   doctor,
   bench,
 ];

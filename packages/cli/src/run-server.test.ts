@@ -11,12 +11,18 @@ import { run } from './support.test.ts';
 const same = (text: string): string => text;
 
 /** The lines that a server with this store begins with. */
-function announced(options: Record<string, string>, storeWarnings: readonly string[] = []): string[] {
+function announced(
+  options: Record<string, string>,
+  storeWarnings: readonly string[] = [],
+  more: readonly string[] = [],
+): string[] {
   const resolved = resolveConfig({ options, env: {}, cwd: '/srv' });
   const lines: string[] = [];
   const output = { out: { dim: same, bold: same, cyan: same, yellow: same }, line: (text: string) => lines.push(text) };
-  const server = { url: 'http://127.0.0.1:1', config: resolved.config, storeWarnings } as RunningServer;
-  announce(server, resolved, { output: output as unknown as Output } as Parameters<typeof announce>[2]);
+  const server = { url: 'http://127.0.0.1:1', config: resolved.config, storeWarnings, warnings: more };
+  announce(server as unknown as RunningServer, resolved, { output: output as unknown as Output } as Parameters<
+    typeof announce
+  >[2]);
   return lines;
 }
 
@@ -36,6 +42,12 @@ test('a database whose weak settings were accepted is not announced as a safe on
   const lines = announced({ data: 'postgres://app@db/jobs', iAcceptWeakDurability: 'true' }, ['fsync is off']);
   assert.ok(lines.includes('  durability  weak, as was accepted: what is acknowledged may be lost'));
   assert.ok(lines.includes('  fsync is off'));
+  const other = announced({ data: 'store' }, [], ['a service cannot be used here']);
+  assert.ok(
+    other.includes('  durability  stored: on disk before the 202 is sent'),
+    'another warning is about something else',
+  );
+  assert.ok(other.includes('  a service cannot be used here'));
 });
 
 test('a store that refuses is one sentence and exit code 78, whatever the database has put into it', () => {

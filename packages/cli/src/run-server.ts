@@ -20,6 +20,10 @@ export function startFailure(error: unknown, resolved?: ResolvedConfig): unknown
     return new Failure(plain(error.message), exitCodes.configuration);
   const code = (error as NodeJS.ErrnoException).code;
   const { host = '', port = 0 } = resolved?.config ?? {};
+  if (code === 'insufficient-storage' || code === 'ENOSPC')
+    return new Failure(
+      `the disk of ${resolved?.store.title ?? 'the data'} is full; free some space, or give a folder on another disk with --data.`,
+    );
   if (code === 'EADDRINUSE')
     return new Failure(
       `port ${port} on ${host} is taken, perhaps by another Waitless; give another with --port, or --port 0 for a free one.`,
@@ -54,7 +58,8 @@ export function announce(server: RunningServer, resolved: ResolvedConfig, { outp
         `  Open: there is no API key, so everyone on this machine may call it. --api-key-file FILE asks for keys.`,
       ),
     );
-  for (const warning of [...server.storeWarnings, ...resolved.warnings]) line(out.yellow(`  ${warning}`));
+  for (const warning of [...server.storeWarnings, ...server.warnings, ...resolved.warnings])
+    line(out.yellow(`  ${warning}`));
 }
 
 /** Resolves with the exit code once the server has stopped. A second signal ends the process at once. */

@@ -8,6 +8,7 @@ export function storeFailure(error: unknown, file: string): unknown {
   if (name === 'StoreRefused') return new Failure(`${plain(message)}.`, exitCodes.configuration);
   if (name === 'NoStore')
     return new Failure(`${file}: ${plain(message)}.`, kind === 'newer' ? exitCodes.configuration : exitCodes.failure);
-  if (code === 'ENOSPC' || code === 'SQLITE_FULL') return new Failure('there is not enough room on the disk for the copy; free some.');
+  if (code === 'ENOSPC' || code === 'SQLITE_FULL')
+    return new Failure('there is not enough room on the disk for the copy; free some.');
   return error;
 }

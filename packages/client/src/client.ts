@@ -1,6 +1,7 @@
 // The client: one object whose methods are the verbs of the HTTP API.
 import { type Operation, type Page, type ServiceSummary, type TimelineEntry, WaitlessError } from '@waitless/protocol';
 import { baseUrl } from './address.ts';
+import { batch, type BatchEntry, type BatchOutcome } from './batch.ts';
 import type { RequestBody } from './body.ts';
 import type { Handler } from './job.ts';
 import * as operations from './operations.ts';
@@ -16,7 +17,8 @@ import { submit, type SubmitOptions, type SubmitOutcome } from './submit.ts';
 import { wait, type WaitOptions } from './wait.ts';
 import { watch, type WatchOptions } from './watch.ts';
 import { createWire } from './wire.ts';
-import { work, type Worker, type WorkerOptions } from './worker.ts';
+import { work, type Worker } from './worker.ts';
+import type { WorkerOptions } from './worker-options.ts';
 
 export interface ClientOptions {
   /** Where the server listens, such as `http://127.0.0.1:7878`; may have a path when a proxy puts it below one. */
@@ -37,6 +39,8 @@ export interface WaitlessClient {
   readonly url: string;
   /** Hands a request to a service: `accepted`, or the `result` where it was waited for and came in time. */
   submit(service: string, options?: SubmitOptions): Promise<SubmitOutcome>;
+  /** Hands up to 1,000 requests over in one exchange, written together; an outcome for each, in order. */
+  batch(entries: readonly BatchEntry[], options?: { signal?: AbortSignal | undefined }): Promise<BatchOutcome[]>;
   /**
    * Hands a request to a service and resolves with its result, over lost connections and restarts of the server: a
    * repeat carries the same idempotency key. Throws OperationFailed when the operation ended without success.
@@ -69,6 +73,8 @@ export interface WaitlessClient {
   worker(service: string, handler: Handler, options?: WorkerOptions): Worker;
   /** The newest result under a business key, or `pending` while it is computed; throws `not-found` where there is neither. */
   resultByKey(service: string, key: ResultKey, options?: ResultOptions): Promise<ResultOutcome>;
+  /** The result of the newest operation of a service with this correlation id, or `pending`. */
+  resultByCorrelationId(service: string, correlationId: string, options?: ResultOptions): Promise<ResultOutcome>;
   /** Forgets what is stored under a business key. */
   purgeKey(service: string, key: ResultKey, options?: { signal?: AbortSignal | undefined }): Promise<void>;
   /** Computes what is stored under a business key anew. */
@@ -86,6 +92,7 @@ export function createClient(options: ClientOptions): WaitlessClient {
   const client: WaitlessClient = {
     url,
     submit: (service, submitOptions) => submit(wire, service, submitOptions),
+    batch: (entries, batchOptions) => batch(wire, entries, batchOptions),
     request: (service, body, requestOptions = {}) => request(wire, { service, body, options: requestOptions }, seams),
     get: (async (id: string, operationOptions?: OperationOptions) => {
       const snapshot = await operations.operation(wire, id, operationOptions);
@@ -106,6 +113,8 @@ export function createClient(options: ClientOptions): WaitlessClient {
     service: (name, contract) => serviceOf(name, contract, client),
     worker: (service, handler, workerOptions = {}) => work(wire, { service, handler, options: workerOptions }, seams),
     resultByKey: (service, key, resultOptions) => keys.resultByKey(wire, { service, key }, resultOptions),
+    resultByCorrelationId: (service, correlationId, resultOptions) =>
+      keys.resultByCorrelationId(wire, { service, correlationId }, resultOptions),
     purgeKey: (service, key, keyOptions) => keys.purgeKey(wire, { service, key }, keyOptions),
     refreshKey: (service, key, keyOptions) => keys.refreshKey(wire, { service, key }, keyOptions),
   };

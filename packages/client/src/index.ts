@@ -1,6 +1,7 @@
 // What users of the SDK see.
 export { createClient, type ClientOptions, type WaitlessClient } from './client.ts';
 export type { Query } from './address.ts';
+export type { BatchEntry, BatchOutcome } from './batch.ts';
 export type { RequestBody } from './body.ts';
 export { OperationFailed } from './failed.ts';
 export type { Handler, Job, Reply } from './job.ts';
@@ -15,7 +16,8 @@ export type { SchemaInput, SchemaIssue, SchemaOutput, SchemaVerdict, StandardSch
 export type { SubmitOptions, SubmitOutcome } from './submit.ts';
 export type { WaitOptions } from './wait.ts';
 export type { WatchOptions } from './watch.ts';
-export type { Worker, WorkerOptions } from './worker.ts';
+export type { Worker } from './worker.ts';
+export type { WorkerOptions } from './worker-options.ts';
 export { WaitlessError } from '@waitless/protocol';
 export type {
   Durability,

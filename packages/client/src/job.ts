@@ -23,12 +23,12 @@ export interface Job {
   readonly headers: Headers;
   /** The body, byte for byte. */
   readonly body: Uint8Array<ArrayBuffer>;
-  text(): string;
-  json<T = unknown>(): T;
+  readonly text: () => string;
+  readonly json: <T = unknown>() => T;
   /** Aborts when the work is not wanted from this worker any more: `cancelled`, `lease-lost`, or the worker's stop. */
   readonly signal: AbortSignal;
   /** Shows progress in the operation's status. A server that cannot be reached is no reason to stop; throws when the lease is lost. */
-  progress(report: Omit<OperationProgress, 'sequence'>): Promise<void>;
+  readonly progress: (report: Omit<OperationProgress, 'sequence'>) => Promise<void>;
 }
 
 /** An answer in full; `status` is 200 by default. Give `body` or `json`, not both. */

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { createClient, OperationFailed, WaitlessError } from './index.ts';
 import { json, problem, receipt, serve } from './support.test.ts';
 
-const accepted = { 'Operation-Id': 'op1', 'Retry-After': '1' };
+const accepted = { 'Operation-Id': 'op1', 'Retry-After': '1', 'Cache-Status': 'waitless; fwd=miss' };
 const pending = { ...receipt, status: 'running', version: 1, done: false };
 const done = { 'Operation-Id': 'op1', 'Operation-Status': 'succeeded', 'Content-Type': 'application/json' };
 /** Seams that never really pause; what they were asked for is in `pauses`. */
@@ -41,6 +41,7 @@ test('a submit whose connection broke is repeated with the same key of its own, 
   assert.deepEqual(answer.json(), { score: 7 });
   assert.equal(answer.text(), '{"score":7}');
   assert.deepEqual([answer.status, answer.operationId, answer.age], [200, 'op1', undefined]);
+  assert.equal(answer.cacheStatus, 'waitless; fwd=miss');
   assert.ok(!('kind' in answer));
   assert.deepEqual(ids, ['op1']);
   const posts = seen.filter(({ method }) => method === 'POST');

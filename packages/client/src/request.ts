@@ -62,7 +62,9 @@ export async function request(
       throw signal.reason;
     }
     onAccepted?.(outcome.operation);
-    return await waitFor(wire, outcome.operation.id, { options, patience, seams });
+    const response = await waitFor(wire, outcome.operation.id, { options, patience, seams });
+    // What the store was to this request was said when it was accepted; the result is everybody's.
+    return { ...response, cacheStatus: outcome.cacheStatus };
   } catch (error) {
     throw asFailed(error, undefined);
   } finally {

@@ -17,9 +17,9 @@ export interface ClientResponse {
   /** How the store was used, such as `waitless; hit; ttl=42` (RFC 9211); only where the service has a key. */
   cacheStatus: string | undefined;
   /** The bytes as UTF-8 text. */
-  text(): string;
+  readonly text: () => string;
   /** The bytes as JSON. Throws WaitlessError `unexpected-answer` when they are none. */
-  json<T = unknown>(): T;
+  readonly json: <T = unknown>() => T;
 }
 
 /** Time for the answer to travel, on top of the time the server was asked to wait. Too short cuts good answers off on slow lines; too long hides a dead server. */
@@ -30,7 +30,7 @@ export async function readResult(wire: Wire, response: Response, signal?: AbortS
   const operationId = response.headers.get('operation-id') ?? '';
   if (response.headers.has('content-encoding') && operationId !== '') {
     await response.body?.cancel();
-    return { ...(await fromEnvelope(wire, operationId, signal)), ...storeFields(response) };
+    return { ...(await fromEnvelope(wire, { id: operationId }, signal)), ...storeFields(response) };
   }
   return kept({
     status: response.status,
@@ -42,10 +42,14 @@ export async function readResult(wire: Wire, response: Response, signal?: AbortS
   });
 }
 
-/** The result from `?envelope=json`, which holds also what is never replayed bare. */
-export async function fromEnvelope(wire: Wire, id: string, signal?: AbortSignal): Promise<ClientResponse> {
+/** The result from `envelope=json`, which holds also what is never replayed bare; at `path`, or where the operation's own is. */
+export async function fromEnvelope(
+  wire: Wire,
+  { id = '', path = routePath('getResult', { id }) }: { id?: string | undefined; path?: string },
+  signal?: AbortSignal,
+): Promise<ClientResponse> {
   const response = await wire.send({
-    path: `${routePath('getResult', { id })}?envelope=json`,
+    path: `${path}${path.includes('?') ? '&' : '?'}envelope=json`,
     signal,
     headersTimeoutMs: answerGraceMs,
   });

@@ -11,11 +11,14 @@ test('key and freshness travel as headers, and answers tell of the store', async
     json(response, 202, receipt, { 'Operation-Id': 'op1', 'Cache-Status': 'waitless; fwd=miss; collapsed' }),
   );
   const client = createClient({ url });
-  const outcome = await client.submit('score', { resultKey: 'Müller 42', maxAge: 90.7, onlyStored: true });
+  const outcome = await client.submit('score', { resultKey: ' Müller "42" \\', maxAge: 90.7, onlyStored: true });
   assert.equal(outcome.kind, 'accepted');
   assert.equal(outcome.cacheStatus, 'waitless; fwd=miss; collapsed');
   await client.submit('score', { fresh: true });
-  assert.equal(Buffer.from(seen[0]!.headers['result-key'] as string, 'latin1').toString('utf8'), 'Müller 42');
+  assert.equal(
+    Buffer.from(seen[0]!.headers['result-key'] as string, 'latin1').toString('utf8'),
+    '" Müller \\"42\\" \\\\"',
+  );
   assert.equal(seen[0]!.headers['cache-control'], 'max-age=90, only-if-cached');
   assert.equal(seen[1]!.headers['cache-control'], 'no-cache');
   assert.equal(seen[1]!.headers['result-key'], undefined);
@@ -23,7 +26,6 @@ test('key and freshness travel as headers, and answers tell of the store', async
   const wrong = [
     [{ resultKey: '' }, 'invalid-parameter'],
     [{ resultKey: 'ü'.repeat(257) }, 'invalid-parameter'],
-    [{ resultKey: ' a' }, 'invalid-parameter'],
     [{ resultKey: 'a\u0000b' }, 'invalid-parameter'],
     [{ maxAge: -1 }, 'invalid-parameter'],
     [{ fresh: true, onlyStored: true }, 'conflicting-headers'],
@@ -52,9 +54,32 @@ test('look-up by key: there, being computed, or not at all', async (t) => {
   const soon = await client.resultByKey('score', ['soon', 'b']);
   assert.equal(seen[1]?.url, '/v1/services/score/results?key=soon&key=b');
   assert.deepEqual(soon, { kind: 'pending', operation: pending, retryAfterSeconds: 4 });
+  const byCorrelation = await client.resultByCorrelationId('score', 'soon &c');
+  assert.equal(byCorrelation.kind, 'pending');
+  assert.equal(seen[2]?.url, '/v1/services/score/results?correlationId=soon%20%26c');
   await assert.rejects(client.resultByKey('score', 'never'), { code: 'not-found', status: 404 });
   await assert.rejects(client.resultByKey('../x', 'k'), { code: 'invalid-name' });
   await assert.rejects(client.resultByKey('score', []), { code: 'invalid-parameter' });
+});
+
+test('an answer that is never replayed bare is taken from the envelope of the same look-up', async (t) => {
+  const { url, seen } = await serve(t, ({ url: path }, response) => {
+    if (path.endsWith('&envelope=json'))
+      json(
+        response,
+        200,
+        { status: 401, headers: [['X-Why', 'login']], body: 'no' },
+        { 'Operation-Id': 'op1', Age: '3' },
+      );
+    else problem(response, 502, 'bad-backend-response');
+  });
+  const found = await createClient({ url }).resultByKey('score', '42');
+  assert.equal(found.kind, 'result');
+  assert.deepEqual(
+    [found.status, found.headers.get('x-why'), found.text(), found.operationId, found.age],
+    [401, 'login', 'no', 'op1', 3],
+  );
+  assert.equal(seen[1]?.url, '/v1/services/score/results?key=42&envelope=json');
 });
 
 test('purge and refresh', async (t) => {

@@ -1,4 +1,4 @@
-// Results by the business key they are kept under: look, forget, compute anew.
+// Results by what the business calls them, a key or a correlation id: look, forget, compute anew.
 import { isName, WaitlessError } from '@waitless/protocol';
 import { answerGraceMs } from './response.ts';
 import { lookAt, type ResultOptions, type ResultOutcome } from './result.ts';
@@ -15,6 +15,16 @@ export async function resultByKey(
   options: ResultOptions = {},
 ): Promise<ResultOutcome> {
   return lookAt(wire, { path: keyPath(service, key) }, options);
+}
+
+/** The result of the newest operation with a correlation id, or `pending`. Throws `not-found` where there is none. */
+export async function resultByCorrelationId(
+  wire: Wire,
+  { service, correlationId }: { service: string; correlationId: string },
+  options: ResultOptions = {},
+): Promise<ResultOutcome> {
+  const query = `?correlationId=${encodeURIComponent(correlationId)}`;
+  return lookAt(wire, { path: resultsPath(service) + query }, options);
 }
 
 /** Forgets what is stored under a key, so that the next submit does the work anew. */
@@ -45,10 +55,14 @@ export async function refreshKey(
 
 /** As a query, since a key may hold slashes, dots and any other byte, and a composite one has several values. */
 function keyPath(service: string, key: ResultKey, verb = ''): string {
-  if (!isName(service))
-    throw new WaitlessError('invalid-name', `"${service}" is not a service name: letters, digits, "_" and "-" only.`);
   const values = typeof key === 'string' ? [key] : key;
   if (values.length === 0) throw new WaitlessError('invalid-parameter', 'a result key has at least one value.');
   const query = values.map((value) => `key=${encodeURIComponent(value)}`).join('&');
-  return `/v1/services/${service}/results${verb}?${query}`;
+  return `${resultsPath(service)}${verb}?${query}`;
+}
+
+function resultsPath(service: string): string {
+  if (!isName(service))
+    throw new WaitlessError('invalid-name', `"${service}" is not a service name: letters, digits, "_" and "-" only.`);
+  return `/v1/services/${service}/results`;
 }

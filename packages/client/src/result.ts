@@ -24,7 +24,7 @@ export function result(wire: Wire, id: string, options: ResultOptions = {}): Pro
 /** Reads the answer of a route that gives a result; `id` where the caller knows the operation. */
 export async function lookAt(
   wire: Wire,
-  { path, id }: { path: string; id?: string },
+  where: { path: string; id?: string },
   options: ResultOptions,
 ): Promise<ResultOutcome> {
   const headers = new Headers();
@@ -33,28 +33,20 @@ export async function lookAt(
   let response: Response;
   try {
     response = await wire.send({
-      path,
+      path: where.path,
       headers,
       signal: options.signal,
       headersTimeoutMs: waitSeconds * 1_000 + answerGraceMs,
     });
   } catch (error) {
     // A 3xx, 401 or 407 of the backend would make clients act, so it is only shown inside the envelope.
-    const hidden = error instanceof WaitlessError && error.code === 'bad-backend-response';
-    const known = id ?? (error as WaitlessError).headers?.['operation-id'];
-    if (!hidden || known === undefined) throw error;
-    return { kind: 'result', ...(await fromEnvelope(wire, known, options.signal)) };
+    if (error instanceof WaitlessError && error.code === 'bad-backend-response')
+      return { kind: 'result', ...(await fromEnvelope(wire, where, options.signal)) };
+    throw error;
   }
   // An operation done by reference answers 303, which a browser hides and nothing here may follow.
-  if (response.type === 'opaqueredirect') {
-    if (id === undefined)
-      throw new WaitlessError(
-        'unexpected-answer',
-        'the result lies elsewhere (303), and a browser hides where; look it up by its operation id.',
-        { status: 303 },
-      );
-    return { kind: 'result', ...(await fromEnvelope(wire, id, options.signal)) };
-  }
+  if (response.type === 'opaqueredirect')
+    return { kind: 'result', ...(await fromEnvelope(wire, where, options.signal)) };
   if (response.headers.has('operation-status'))
     return { kind: 'result', ...(await readResult(wire, response, options.signal)) };
   const operation = await readJson<Operation>(wire.url, response, options.signal);

@@ -10,8 +10,8 @@ import type { WaitOptions } from './wait.ts';
 
 /** Schemas of any Standard Schema library; a side without one is not checked. */
 export interface ServiceContract {
-  input?: StandardSchema<unknown, unknown>;
-  output?: StandardSchema<unknown, unknown>;
+  input?: StandardSchema<unknown, unknown> | undefined;
+  output?: StandardSchema<unknown, unknown> | undefined;
 }
 
 /** A result whose JSON has passed the contract's output schema; `undefined` for an empty body. */
@@ -37,14 +37,17 @@ export class ContractBroken extends WaitlessError {
 export interface Service<Contract extends ServiceContract> {
   readonly name: string;
   /** Sends the value as JSON and resolves with the checked result; otherwise as the client's `request`. */
-  request(
+  readonly request: (
     value: SchemaInput<Contract['input']>,
     options?: RequestOptions,
-  ): Promise<CheckedResponse<SchemaOutput<Contract['output']>>>;
+  ) => Promise<CheckedResponse<SchemaOutput<Contract['output']>>>;
   /** Hands the value over as JSON; otherwise as the client's `submit`. */
-  submit(value: SchemaInput<Contract['input']>, options?: Omit<SubmitOptions, 'body'>): Promise<SubmitOutcome>;
+  readonly submit: (
+    value: SchemaInput<Contract['input']>,
+    options?: Omit<SubmitOptions, 'body'>,
+  ) => Promise<SubmitOutcome>;
   /** The checked result of an operation of this service; otherwise as the client's `wait`. */
-  wait(id: string, options?: WaitOptions): Promise<CheckedResponse<SchemaOutput<Contract['output']>>>;
+  readonly wait: (id: string, options?: WaitOptions) => Promise<CheckedResponse<SchemaOutput<Contract['output']>>>;
 }
 
 interface Verbs {

@@ -85,7 +85,7 @@ export async function submit(wire: Wire, service: string, options: SubmitOptions
     if (!(error instanceof WaitlessError)) throw error;
     const id = error.headers?.['operation-id'];
     if (error.code === 'bad-backend-response' && id !== undefined)
-      return { kind: 'result', response: await fromEnvelope(wire, id, options.signal) };
+      return { kind: 'result', response: await fromEnvelope(wire, { id }, options.signal) };
     throw error.code === 'unreachable' && error.members?.['accepted'] !== false ? inDoubt(error, options) : error;
   }
   return readSubmitted(wire, response, { head: method === 'HEAD', signal: options.signal });
@@ -151,7 +151,7 @@ function inDoubt(error: WaitlessError, options: SubmitOptions): WaitlessError {
   );
 }
 
-function submitHeaders(options: SubmitOptions): Headers {
+export function submitHeaders(options: SubmitOptions): Headers {
   const headers = headersOf(options.headers);
   const preferences = [
     ...(options.respondAsync ? ['respond-async'] : []),
@@ -195,17 +195,14 @@ function cacheDirectives({ fresh, maxAge, onlyStored }: SubmitOptions): string {
   ].join(', ');
 }
 
-/** A header field holds bytes, so a key that is not ASCII travels as its UTF-8 bytes; blanks at its ends would be lost on the way. */
+/** A quoted string, so that blanks and quotes of the key survive; a field holds bytes, so what is not ASCII travels as its UTF-8. */
 function keyField(key: string): string {
   const bytes = utf8(key);
   if (bytes.length === 0 || bytes.length > 512)
     throw new WaitlessError('invalid-parameter', `a result key is 1 to 512 bytes of UTF-8, not ${bytes.length}.`);
-  if (key.trim() !== key || hasControls(key))
-    throw new WaitlessError(
-      'invalid-parameter',
-      'a result key with control characters, or with blanks at its ends, cannot travel in a header.',
-    );
-  return String.fromCharCode(...bytes);
+  if (hasControls(key))
+    throw new WaitlessError('invalid-parameter', 'a result key with control characters cannot travel in a header.');
+  return `"${String.fromCharCode(...bytes).replace(/["\\]/g, '\\$&')}"`;
 }
 
 /** A structured-field string (RFC 9651 3.3.3), the form every key fits into. */

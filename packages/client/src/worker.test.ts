@@ -1,72 +1,9 @@
-// The pull worker against a small server of leases: what it sends, in what order, and what it does when things break.
+// The pull worker against a small server of leases: what it sends, in what order, and what it does with every kind of answer.
 import assert from 'node:assert/strict';
-import type { ServerResponse } from 'node:http';
-import { type TestContext, test } from 'node:test';
-import type { Lease, LeaseRequest } from '@waitless/protocol';
-import { createClient, type Handler, type Job, WaitlessError, type WorkerOptions } from './index.ts';
-import { json, problem, type Seen, serve } from './support.test.ts';
-
-const leaseOf = (id: string, more: Partial<Lease['request']> = {}): Lease => ({
-  token: `t-${id}`,
-  operation: { id, correlationId: `c-${id}`, service: 'jobs', labels: { a: 'b' }, createdAt: '2026-01-01T00:00:00Z' },
-  request: { method: 'POST', path: '/x', query: 'q=1', headers: [['X-A', '1']], body: `body ${id}`, ...more },
-  attempt: 2,
-  lastAttempt: false,
-  deadline: '2026-01-01T01:00:00Z',
-  expiresAt: '2026-01-01T00:00:30Z',
-});
-
-interface Fake {
-  url: string;
-  seen: Seen[];
-  /** The bodies of all lease calls so far. */
-  calls(): LeaseRequest[];
-  /** Everything told about a token, by route or in a settle, in order. */
-  told(token: string): unknown[];
-  /** Resolves when `fact` holds, looked at after every request. */
-  until(fact: () => boolean): Promise<void>;
-}
-
-/** Hands out `leases` as asked for, holds polls when there are none left, and takes every answer, unless `special` answers itself. */
-async function leaseServer(
-  t: TestContext,
-  leases: Lease[],
-  special: (seen: Seen, response: ServerResponse) => boolean = () => false,
-): Promise<Fake> {
-  const wake: (() => void)[] = [];
-  const { url, seen } = await serve(t, (one, response) => {
-    for (const look of wake.splice(0)) look();
-    if (special(one, response)) return;
-    if (!one.url.endsWith('/leases')) return json(response, 200, { status: 'recorded', expiresAt: 'x' });
-    const { max = 1, waitSeconds = 0, settle = [] } = JSON.parse(one.body.toString()) as LeaseRequest;
-    const given = leases.splice(0, max);
-    if (given.length === 0 && waitSeconds > 0) return;
-    json(response, 200, { settled: settle.map(() => ({ status: 200 })), leases: given });
-  });
-  const calls = (): LeaseRequest[] =>
-    seen
-      .filter(({ url: path }) => path.endsWith('/leases'))
-      .map(({ body }) => JSON.parse(body.toString()) as LeaseRequest);
-  return {
-    url,
-    seen,
-    calls,
-    told: (token) => [
-      ...calls().flatMap(({ settle = [] }) => settle.filter((item) => item.token === token)),
-      ...seen.filter(({ url: path }) => path.startsWith(`/v1/leases/${token}/`)).map(({ url: path }) => path),
-    ],
-    async until(fact) {
-      while (!fact()) await new Promise<void>((resolve) => wake.push(resolve));
-    },
-  };
-}
-
-/** A worker that is stopped when the test ends. */
-function start(t: TestContext, fake: Fake, handler: Handler, options: WorkerOptions = {}) {
-  const worker = createClient({ url: fake.url, seams: { random: () => 0 } }).worker('jobs', handler, options);
-  t.after(() => worker.stop({ graceSeconds: 0 }).catch(() => {}));
-  return worker;
-}
+import { test } from 'node:test';
+import { createClient, type Job, type WaitlessError } from './index.ts';
+import { leaseOf, leaseServer, start } from './lease-server.test.ts';
+import { problem } from './support.test.ts';
 
 test('a handler gets all of the request, and its answers go out with the next request for work', async (t) => {
   const fake = await leaseServer(t, [leaseOf('a'), leaseOf('b', { body: undefined, bodyBase64: 'AP8=' } as object)]);
@@ -245,95 +182,6 @@ test('one answer that the server does not take costs no other; its own operation
   assert.equal(raw!.headers['result-status'], '200');
 });
 
-test('the heartbeat keeps the lease, and a cancel reaches the handler through it; its answer is dropped', async (t) => {
-  let beats = 0;
-  const fake = await leaseServer(t, [leaseOf('a')], ({ url, body }, response) => {
-    if (!url.endsWith('/extend')) return false;
-    assert.deepEqual(JSON.parse(body.toString()), { leaseSeconds: 0.06 });
-    if (++beats === 2) response.destroy();
-    else if (beats < 4) return false;
-    else problem(response, 409, 'cancelled');
-    return true;
-  });
-  let reason: unknown;
-  let ended: () => void;
-  const over = new Promise<void>((resolve) => (ended = resolve));
-  const worker = start(
-    t,
-    fake,
-    async ({ signal }) => {
-      await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
-      reason = signal.reason;
-      ended();
-      return 'too late';
-    },
-    { leaseSeconds: 0.06 },
-  );
-  await over;
-  await worker.stop();
-  assert.ok(reason instanceof WaitlessError && reason.code === 'cancelled');
-  assert.equal(beats, 4);
-  assert.ok(!fake.calls().some(({ settle }) => settle), 'nothing is told about it any more');
-});
-
-test('progress is shown; a lost server does not stop the work, a lost lease does', async (t) => {
-  const fake = await leaseServer(t, [leaseOf('a')], ({ url, body }, response) => {
-    if (!url.endsWith('/progress')) return false;
-    const { percent } = JSON.parse(body.toString()) as { percent: number };
-    if (percent === 2) response.destroy();
-    else if (percent === 3) problem(response, 409, 'lease-lost');
-    else return false;
-    return true;
-  });
-  let thrown: unknown;
-  const worker = start(t, fake, async ({ progress, signal }) => {
-    await progress({ stage: 'one', percent: 1 });
-    await progress({ percent: 2 });
-    thrown = await progress({ percent: 3 }).catch((error: unknown) => error);
-    assert.equal(signal.reason, thrown);
-  });
-  await fake.until(() => fake.told('t-a').length === 3);
-  await worker.stop();
-  assert.ok(thrown instanceof WaitlessError && thrown.code === 'lease-lost');
-});
-
-test('stop: no more work, running handlers end and are answered, what takes too long is given back', async (t) => {
-  const fake = await leaseServer(t, [leaseOf('quick'), leaseOf('slow')]);
-  let release: () => void;
-  const held = new Promise<void>((resolve) => (release = resolve));
-  const signals = new Map<string, AbortSignal>();
-  const worker = start(
-    t,
-    fake,
-    async ({ id, signal }) => {
-      signals.set(id, signal);
-      await (id === 'quick' ? held : new Promise<never>(() => {}));
-      return 'done';
-    },
-    { concurrency: 3 },
-  );
-  // The third place is asked for: a held poll, which the stop ends.
-  await fake.until(() => fake.calls().length === 2 && signals.size === 2);
-  const stopped = worker.stop({ graceSeconds: 0.2 });
-  release!();
-  await stopped;
-  await worker.done;
-  assert.deepEqual(fake.told('t-quick'), ['/v1/leases/t-quick/reply']);
-  assert.deepEqual(fake.told('t-slow'), ['/v1/leases/t-slow/release']);
-  assert.deepEqual([signals.get('quick')!.aborted, signals.get('slow')!.aborted], [false, true]);
-  assert.equal(fake.calls().length, 2);
-});
-
-test('a worker that cannot go on says so: done rejects, and so does stop', async (t) => {
-  const fake = await leaseServer(t, [], (_, response) => {
-    problem(response, 401, 'unauthenticated', { detail: 'No key.' });
-    return true;
-  });
-  const worker = start(t, fake, () => 'x');
-  await assert.rejects(worker.done, { code: 'unauthenticated' });
-  await assert.rejects(worker.stop(), { code: 'unauthenticated' });
-});
-
 test('a request that nobody keeps is worked on and not answered', async (t) => {
   const fake = await leaseServer(t, [{ ...leaseOf('a'), token: 'none' }]);
   let worked = false;
@@ -346,6 +194,14 @@ test('a request that nobody keeps is worked on and not answered', async (t) => {
   await worker.stop();
   assert.ok(fake.calls().every(({ settle }) => settle === undefined));
   assert.deepEqual(fake.told('none'), []);
+});
+
+test('work that cannot be read fails by itself, and the worker goes on', async (t) => {
+  const fake = await leaseServer(t, [leaseOf('odd', { headers: [['X-Odd', '\u0100']] }), leaseOf('good')]);
+  const worker = start(t, fake, ({ id }) => id);
+  await fake.until(() => fake.told('t-odd').length === 1 && fake.told('t-good').length === 1);
+  await worker.stop();
+  assert.deepEqual(fake.told('t-odd'), ['/v1/leases/t-odd/fail']);
 });
 
 test('wrong options are refused at once; an aborted signal stops as stop() does', async (t) => {

@@ -1,31 +1,15 @@
 // A pull worker: takes work as it has room for it, runs the handler, and hands the answers in together with the next request for work.
-import { isName, type Lease, WaitlessError } from '@waitless/protocol';
+import type { Lease, WaitlessError } from '@waitless/protocol';
 import { pauseMs, sleep } from './backoff.ts';
 import { type HeldLease, holdLease, isLoss } from './held-lease.ts';
-import { type Handler, type Job, settlementOf, type Verdict } from './job.ts';
+import { failureOf, type Handler, type Job, settlementOf, type Verdict } from './job.ts';
 import { answerAlone, refusalOf, takeLeases } from './leases.ts';
 import { persist } from './persist.ts';
 import { isTransient, type Settling, takeSettlements } from './settling.ts';
 import type { Seams } from './seams.ts';
 import { pollSeconds } from './watch.ts';
 import type { Wire } from './wire.ts';
-
-export interface WorkerOptions {
-  /** Shown in the timeline of what it works on; `worker-` and chance by default. */
-  name?: string | undefined;
-  /** Handlers at the same time, 10 by default: more for work that waits, fewer for work that computes. */
-  concurrency?: number | undefined;
-  /** Most leases taken by one request; as many as `concurrency` leaves room for by default, at most 1000. */
-  max?: number | undefined;
-  /** Length of a lease, 30 by default, kept up by a heartbeat every third of it. Shorter: a dead worker's work is taken up sooner, and a cancel is heard sooner. */
-  leaseSeconds?: number | undefined;
-  /** Stops the worker as `stop()` does. */
-  signal?: AbortSignal | undefined;
-  /** Called before each pause when the server cannot be reached or says "later". */
-  onRetry?: ((error: WaitlessError, pauseMs: number) => void) | undefined;
-  /** Called when a handler threw, and when an answer was refused, as `lease-lost` or `cancelled`. */
-  onFailure?: ((error: unknown, job: Job) => void) | undefined;
-}
+import { readOptions, type WorkerOptions } from './worker-options.ts';
 
 export interface Worker {
   readonly name: string;
@@ -48,19 +32,8 @@ export function work(
   { service, handler, options }: { service: string; handler: Handler; options: WorkerOptions },
   seams: Seams,
 ): Worker {
-  const name = options.name ?? `worker-${seams.newName().slice(0, 8)}`;
-  const concurrency = whole('concurrency', options.concurrency ?? 10, Number.MAX_SAFE_INTEGER);
-  const most = whole('max', options.max ?? Math.min(concurrency, 1000), 1000);
-  const { leaseSeconds = 30, onRetry } = options;
-  if (!(leaseSeconds > 0 && leaseSeconds <= 86_400))
-    throw new WaitlessError(
-      'invalid-parameter',
-      `leaseSeconds must be above 0 and at most 86400, not ${leaseSeconds}.`,
-    );
-  for (const [what, text] of [['service', service] as const, ['worker', name] as const]) {
-    if (!isName(text))
-      throw new WaitlessError('invalid-name', `"${text}" is not a ${what} name: letters, digits, "_" and "-" only.`);
-  }
+  const { name, concurrency, most, leaseSeconds } = readOptions(service, options, seams);
+  const { onRetry } = options;
   /** In a turn of its own: what the caller's code throws is for the caller's process to hear, and no reason to lose a job. */
   const onFailure = (error: unknown, job: Job): void =>
     void Promise.resolve().then(() => options.onFailure?.(error, job));
@@ -176,7 +149,13 @@ export function work(
   }
 
   function begin(lease: Lease): void {
-    const held = holdLease(wire, { lease, leaseSeconds, handler, onFailure }, seams);
+    let held: HeldLease;
+    try {
+      held = holdLease(wire, { lease, leaseSeconds, handler, onFailure }, seams);
+    } catch (error) {
+      // Work that cannot even be read fails by itself, and does not take the worker along.
+      return track(tellAlone(lease.token, failureOf(error)).catch(() => {}));
+    }
     if (stopping) return deliver({ held, verdict: { kind: 'release' } });
     running.add(held);
     const run = held.run().then((verdict) => {
@@ -189,22 +168,25 @@ export function work(
     runs.add(run);
   }
 
+  function tellAlone(token: string, verdict: Verdict): Promise<void> {
+    const { signal } = closing;
+    return persist(
+      () => answerAlone(wire, { service, worker: name, token, verdict }, signal),
+      { signal, onRetry },
+      seams,
+    );
+  }
+
   /** Tells one answer by itself, until the server has said something definite about it. */
   function deliver(answer: Settling): void {
     const { held, verdict } = answer;
-    const tell = (what: Verdict): Promise<void> =>
-      persist(
-        () => answerAlone(wire, { service, worker: name, token: held.token, verdict: what }, closing.signal),
-        { signal: closing.signal, onRetry },
-        seams,
-      );
-    const telling = tell(verdict)
+    const telling = tellAlone(held.token, verdict)
       .catch((error: unknown) => {
         if (closing.signal.aborted || isLoss(error) || verdict.kind !== 'reply') throw error;
         // The reply itself is refused, as one that is too large is: the client shall hear of that, and not wait for the lease to run out.
         const { code, message } = error as WaitlessError;
         onFailure(error, held.job);
-        return tell({ kind: 'fail', fail: { code, message: message.slice(0, 2000), retry: false } });
+        return tellAlone(held.token, { kind: 'fail', fail: { code, message: message.slice(0, 2000), retry: false } });
       })
       .then(
         () => close(answer, undefined),
@@ -262,10 +244,4 @@ async function within(seconds: number, task: () => Promise<void>): Promise<void>
   const timeIsUp = sleep(Math.min(seconds * 1_000, 2_147_483_647), done.signal).catch(() => {});
   await Promise.race([task(), timeIsUp]);
   done.abort();
-}
-
-function whole(what: string, value: number, most: number): number {
-  if (!Number.isInteger(value) || value < 1 || value > most)
-    throw new WaitlessError('invalid-parameter', `${what} must be a whole number from 1, not ${value}.`);
-  return value;
 }

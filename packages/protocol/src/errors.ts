@@ -85,7 +85,7 @@ export const errorTable = {
   'unknown-service': entry(
     404,
     'There is no such service',
-    'GET /v1/services lists those there are; a service comes from --target NAME=URL, --pull NAME or the config file.',
+    'GET /v1/services lists those there are; a service comes from --target NAME=URL, --pull NAME, the config file or PUT /v1/services/NAME.',
   ),
   'method-not-allowed': entry(405, 'The method is not allowed here', 'The Allow header lists those that are.'),
   'request-timeout': entry(
@@ -113,6 +113,11 @@ export const errorTable = {
     409,
     'A backup is under way',
     'One is made at a time. GET /v1/backup shows how far it is.',
+  ),
+  'secrets-locked': entry(
+    409,
+    "The server's secret key cannot be used",
+    'The detail says what is wrong with the key file. Bring back the one that the secrets were sealed with, or rotate: that makes a secret that this server can open.',
   ),
   'not-finished': entry(409, 'The operation has not ended', 'Only an ended operation can be purged. Cancel it first.'),
   'already-terminal': entry(409, 'The operation has already ended', 'An ended operation does not change any more.'),

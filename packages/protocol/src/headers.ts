@@ -59,7 +59,11 @@ export const headerTable = [
   h('Idempotent-Replayed', 'response', '`true` when the answer repeats an earlier one.'),
   h('Preference-Applied', 'response', 'The preferences that were honoured (RFC 7240).'),
   h('Request-Id', 'response', "Finds the request in the server's log."),
-  h('RateLimit-Policy', 'response', 'A limit that the answer is about: its name, `q` how many, `w` in how many seconds.'),
+  h(
+    'RateLimit-Policy',
+    'response',
+    'A limit that the answer is about: its name, `q` how many, `w` in how many seconds.',
+  ),
   h('RateLimit', 'response', 'What is left of it: `r` how many now, `t` seconds until there are more.'),
   h('Result-Status', 'request', "Status of a worker's reply, default 200."),
   h('Operation-Attempt', 'backend', 'Number of this attempt, from 1.'),

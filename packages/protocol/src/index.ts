@@ -1,4 +1,5 @@
 // Everything both ends of the wire speak of.
+export * from './batch.ts';
 export * from './duration.ts';
 export * from './errors.ts';
 export * from './headers.ts';

@@ -17,7 +17,7 @@ export interface Route {
   /** `{name}` is one path segment, a final `{name…}` the raw rest. */
   readonly path: string;
   readonly summary: string;
-  readonly tag: 'submit' | 'operations' | 'results' | 'workers' | 'services' | 'operate';
+  readonly tag: 'submit' | 'operations' | 'results' | 'workers' | 'services' | 'callbacks' | 'operate';
   /** Needs an API key where keys exist: `key`, carries its own capability: `token`, open to all: `none`. */
   readonly access: 'key' | 'token' | 'none';
   /** Request headers with a meaning here, names of the header table. */
@@ -84,6 +84,7 @@ const resultErrors: readonly ErrorCode[] = [
   'not-started-in-time',
 ];
 const leaseErrors: readonly ErrorCode[] = [
+  'rate-limited',
   'invalid-name',
   'invalid-json',
   'invalid-parameter',
@@ -407,12 +408,45 @@ export const routes = {
     output: { 200: 'Settled' },
     errors: leaseErrors,
   },
+  listCallbackSecrets: {
+    method: 'GET',
+    path: '/v1/callback-secrets',
+    tag: 'callbacks',
+    access: 'key',
+    summary: 'The secrets that callbacks of your namespace are signed with: ids and ages, never a value',
+    output: { 200: 'CallbackSecretPage' },
+    errors: ['secrets-locked', 'storage-unavailable', 'engine-unavailable'],
+  },
+  rotateCallbackSecret: {
+    method: 'POST',
+    path: '/v1/callback-secrets/rotate',
+    tag: 'callbacks',
+    access: 'key',
+    summary: 'Make a new callback secret and show it this once; the one before goes on for a while',
+    input: 'RotateRequest',
+    output: { 200: 'RotatedSecret' },
+    errors: [
+      'invalid-json',
+      'invalid-parameter',
+      'unknown-field',
+      'forbidden-key',
+      'payload-too-complex',
+      'payload-too-large',
+      'unsupported-media-type',
+      'unsupported-content-encoding',
+      'secrets-locked',
+      'storage-unavailable',
+      'engine-unavailable',
+      'shutting-down',
+      'insufficient-storage',
+    ],
+  },
   backup: {
     method: 'POST',
     path: '/v1/backup',
     tag: 'operate',
     access: 'key',
-    summary: 'Write a consistent copy of the store to the server\'s backup folder',
+    summary: "Write a consistent copy of the store to the server's backup folder",
     headers: ['Prefer'],
     output: { 200: 'Backup', 202: 'Backup' },
     errors: [
@@ -514,8 +548,6 @@ export const unbuiltRoutes = [
   '/v1/subscriptions/{name}/{action}',
   '/v1/stream',
   '/v1/tokens',
-  '/v1/callback-secrets',
-  '/v1/callback-secrets/rotate',
   '/v1/deliveries/{id}',
   '/v1/deliveries/{id}/retry',
   '/v1/leases/{token}/ack',

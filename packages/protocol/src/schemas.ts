@@ -1,5 +1,7 @@
 // JSON Schemas (2020-12) of what travels in JSON, named as the OpenAPI document names them.
 
+import { mostBatchItems } from './batch.ts';
+
 export type Schema = { readonly [key: string]: unknown };
 
 const text: Schema = { type: 'string' };
@@ -149,11 +151,14 @@ export const schemas: Readonly<Record<string, Schema>> = {
   }),
   Service: object(
     {
-      target: object({
-        url: { type: 'string', format: 'uri' },
-        headers: { type: 'object', additionalProperties: text },
-        pull: { const: true },
-      }, []),
+      target: object(
+        {
+          url: { type: 'string', format: 'uri' },
+          headers: { type: 'object', additionalProperties: text },
+          pull: { const: true },
+        },
+        [],
+      ),
     },
     ['target'],
     {
@@ -177,9 +182,43 @@ export const schemas: Readonly<Record<string, Schema>> = {
     totalBytes: maybe(whole(0)),
     error: maybe(object({ code: text, message: text })),
   }),
+  CallbackSecretPage: object({
+    items: {
+      type: 'array',
+      maxItems: 2,
+      description: 'Newest first.',
+      items: object({
+        id: text,
+        createdAt: time,
+        ageSeconds: whole(0),
+        validUntil: { ...maybe(time), description: 'When an older one stops signing; null for the newest.' },
+        readable: { type: 'boolean', description: "False: sealed with another key than the server's." },
+      }),
+    },
+    next: { type: 'null' },
+  }),
+  RotateRequest: object(
+    {
+      overlapHours: {
+        type: 'number',
+        minimum: 0,
+        maximum: 168,
+        default: 24,
+        description: 'How long the one before goes on; 0 ends it at once.',
+      },
+    },
+    [],
+    closed,
+  ),
+  RotatedSecret: object({
+    id: text,
+    secret: { type: 'string', description: 'Shown in this answer and nowhere else.' },
+    createdAt: time,
+    previous: maybe(object({ id: text, validUntil: time })),
+  }),
   BatchRequest: {
     type: 'array',
-    maxItems: 1000,
+    maxItems: mostBatchItems,
     description: 'Each item is what a request to /v1/call/{service}{path}?{query} of its own would be.',
     items: ref('BatchItem'),
   },
@@ -198,14 +237,20 @@ export const schemas: Readonly<Record<string, Schema>> = {
   BatchResponse: { type: 'array', description: 'One outcome for each item, in order.', items: ref('BatchOutcome') },
   BatchOutcome: object(
     {
-      status: { ...whole(200, 599), description: '202 accepted, 200 a stored result exists, else that of the problem.' },
+      status: {
+        ...whole(200, 599),
+        description: '202 accepted, 200 a stored result exists, else that of the problem.',
+      },
       operation: ref('OperationReceipt'),
       replayed: { const: true, description: 'The Idempotency-Key was known: what its first use was told.' },
       stored: { const: true, description: 'Answered from the store: the result is at resourceLocation.' },
       age: { ...whole(0), description: 'Seconds since that result was stored.' },
       cacheStatus: { type: 'string', description: 'Cache-Status (RFC 9211), for a request with a business key.' },
       problem: ref('Problem'),
-      retryAfter: { ...whole(1), description: 'Seconds after which to send this item again.' },
+      retryAfter: {
+        ...whole(1),
+        description: 'Seconds after which to ask for the operation, or to send a refused item again.',
+      },
     },
     ['status'],
   ),

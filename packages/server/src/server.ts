@@ -7,6 +7,7 @@ import { type Config, isPostgresAddress } from './config/config.ts';
 import { Admission } from './core/admission.ts';
 import { Backups } from './core/backups.ts';
 import { BodyBudget } from './core/body-budget.ts';
+import { CallbackSecrets } from './core/callback-secrets.ts';
 import { Dispatch } from './core/dispatch.ts';
 import { Fetch } from './core/fetch.ts';
 import { FireAndForget } from './core/fire-and-forget.ts';
@@ -18,6 +19,7 @@ import { Outlooks } from './core/outlook.ts';
 import { Pace } from './core/pace.ts';
 import { QueueCounts } from './core/queue-counts.ts';
 import { QueueRoom } from './core/queue-room.ts';
+import { keyInFile, keyInMemory, noPlaceForKey, type SecretKey } from './core/secret-key.ts';
 import { Polls } from './core/polls.ts';
 import { Reply } from './core/reply.ts';
 import { Services } from './core/services.ts';
@@ -28,6 +30,7 @@ import { Auth } from './edges/auth.ts';
 import { backupHandlers } from './edges/http/backup.ts';
 import { batchHandler } from './edges/http/batch.ts';
 import { callHandler } from './edges/http/call.ts';
+import { callbackSecretHandlers } from './edges/http/callback-secrets.ts';
 import { leaseHandlers } from './edges/http/leases.ts';
 import { HttpListener } from './edges/http/listener.ts';
 import { operateHandlers } from './edges/http/operate.ts';
@@ -67,6 +70,8 @@ export interface RunningServer {
   readonly config: Config;
   /** What an operator should know of the store, in sentences. */
   readonly storeWarnings: readonly string[];
+  /** What else an operator should know of what was found in it. */
+  readonly warnings: readonly string[];
   /** Finishes what is in hand, gives back what is leased to this process, closes the store. Safe to call twice. */
   stop(): Promise<void>;
   /** Resolves with the reason when the server can no longer keep its promises and has stopped by itself. */
@@ -140,6 +145,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       log,
     });
     const backups = new Backups({ engine, folder: config.backupFolder, instead: insteadOfBackup(config), log });
+    const secrets = new CallbackSecrets({ engine, key: secretKey(config), clock, everyMs: extras.pollMs, log });
     const dispatch = new Dispatch({
       engine,
       services,
@@ -208,6 +214,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
     const resultsByKey = resultsByKeyHandlers({ services, lookUp, fetch, ids, outlooks, operations });
     const leases = leaseHandlers({ services, work, reply, maxWaitMs: config.maxWaitMs });
     const oneService = serviceHandlers({ services, made, shown: shownService });
+    const callbackSecrets = callbackSecretHandlers({ secrets, clock });
     const backup = backupHandlers({ backups, live, maxWaitMs: config.maxWaitMs });
     const operate = operateHandlers({
       engine,
@@ -226,7 +233,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       createRouter({
         call,
         callPath: call,
-        batch: batchHandler({ services, submit }),
+        batch: batchHandler({ services, submit, outlooks }),
         listOperations: operations.list,
         getOperation: operations.status,
         getResult: operations.result,
@@ -236,6 +243,8 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
         getService: oneService.get,
         putService: oneService.put,
         removeService: oneService.remove,
+        listCallbackSecrets: callbackSecrets.list,
+        rotateCallbackSecret: callbackSecrets.rotate,
         backup: backup.make,
         getBackup: backup.look,
         findResult: resultsByKey.get,
@@ -260,7 +269,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
     );
 
     /** In the order they start; they stop in the opposite one, after those who wait have been let go. */
-    const parts: Service[] = [live, made, sweep, listener, dispatch, polls, backups];
+    const parts: Service[] = [live, made, secrets, sweep, listener, dispatch, polls, backups];
     const started: Service[] = [];
     try {
       for (const part of parts) {
@@ -299,7 +308,14 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       });
     });
 
-    return { url: listener.url, config, storeWarnings: [...warnings, ...made.warnings], stop, failed };
+    return {
+      url: listener.url,
+      config,
+      storeWarnings: warnings,
+      warnings: [...made.warnings, ...secrets.warnings],
+      stop,
+      failed,
+    };
 
     function metricsReader(): () => Promise<{ type: string; text: string }> {
       let registry: ReturnType<typeof import('./lib/metrics-text.ts').metricsRegistry> | undefined;
@@ -322,6 +338,13 @@ async function engineFor({ data, acceptWeakDurability }: Config): Promise<Engine
   if (!isPostgresAddress(data)) return sqliteEngine({ folder: data });
   const { postgresEngine } = await import('./engines/postgres/engine.ts');
   return postgresEngine({ url: data, acceptWeakDurability });
+}
+
+/** Where the key is that seals what the store must not show. */
+function secretKey({ data, secretKeyFile }: Config): SecretKey {
+  if (data === ':memory:') return keyInMemory();
+  if (secretKeyFile === undefined) return noPlaceForKey();
+  return keyInFile({ path: secretKeyFile, outside: isPostgresAddress(data) ? undefined : data });
 }
 
 /** What keeps the data of a store that cannot copy itself. */

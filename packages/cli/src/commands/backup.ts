@@ -1,10 +1,10 @@
 // `waitless backup`: asks a server for a copy of its store, or makes one of a store that no server works on.
 import { resolve } from 'node:path';
-import { type Problem, WaitlessError } from '@waitless/protocol';
 import cliProgress from 'cli-progress';
 import { Option } from 'commander';
 import { type CommandContext, type CommandModule, examples, jsonOption } from '../command.ts';
 import { addConnectionOptions, type Connection, connection, type ConnectionOptions } from '../connection.ts';
+import { exchange } from '../exchange.ts';
 import { Failure, wrongUsage } from '../failure.ts';
 import { storeFailure } from '../store-failure.ts';
 import { plain, shownBytes } from '../text.ts';
@@ -26,6 +26,7 @@ interface Backup {
   error: { code: string; message: string } | null;
 }
 
+const path = '/v1/backup';
 const lookEveryMs = 250;
 
 export const backup: CommandModule = {
@@ -45,7 +46,7 @@ export const backup: CommandModule = {
     );
     command.addHelpText(
       'after',
-      "\nA server writes to its --backup-folder, on its own side: the copy holds what all namespaces have. `waitless restore` puts it back.",
+      '\nA server writes to its --backup-folder, on its own side: the copy holds what all namespaces have. `waitless restore` puts it back.',
     );
     command.action(async (options: Options) => {
       const { output, terminal } = context;
@@ -82,39 +83,20 @@ async function copyStopped({ data, to }: { data: string; to: string }): Promise<
 async function askServer(server: Connection, context: CommandContext): Promise<Made> {
   const bar = progressBar(context);
   try {
-    let state = await exchange(server, { method: 'POST', headers: { Prefer: 'wait=0' } });
+    let state = await exchange<Backup>(server, { method: 'POST', path, headers: { Prefer: 'wait=0' } });
     const { startedAt } = state;
     while (state.state === 'running') {
       bar.show(state);
       await new Promise((goOn) => setTimeout(goOn, lookEveryMs));
-      state = await exchange(server, { method: 'GET' });
-      if (state.startedAt !== startedAt) throw new Failure('another backup has begun meanwhile; look at it with GET /v1/backup.');
+      state = await exchange<Backup>(server, { method: 'GET', path });
+      if (state.startedAt !== startedAt)
+        throw new Failure('another backup has begun meanwhile; look at it with GET /v1/backup.');
     }
     if (state.error) throw new Failure(plain(state.error.message));
     return { file: state.file!, bytes: state.bytes!, createdAt: state.createdAt! };
   } finally {
     bar.end();
   }
-}
-
-async function exchange(
-  { url, apiKey }: Connection,
-  { method, headers }: { method: string; headers?: Record<string, string> },
-): Promise<Backup> {
-  let response: Response;
-  try {
-    response = await fetch(`${url}/v1/backup`, {
-      method,
-      headers: { ...headers, ...(apiKey === undefined ? {} : { Authorization: `Bearer ${apiKey}` }) },
-    });
-  } catch (error) {
-    const { cause } = error as { cause?: { code?: string } };
-    throw new Failure(`cannot reach ${url}${cause?.code === undefined ? '' : ` (${cause.code})`}: is a server running there?`);
-  }
-  const answer = (await response.json().catch(() => undefined)) as (Backup & Problem) | undefined;
-  if (answer === undefined) throw new Failure(`${url} answered ${response.status} without JSON: is that a Waitless server?`);
-  if (!response.ok) throw new WaitlessError(answer.code, answer.detail, { status: response.status, headers: {} });
-  return answer;
 }
 
 /** For a person at a terminal; nothing elsewhere. */

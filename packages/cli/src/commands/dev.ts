@@ -9,6 +9,9 @@ import { shellWord } from '../text.ts';
 
 /** The service that is worked by whoever takes a lease. */
 const pullService = 'jobs';
+/** The one whose results are kept for the next who ask for the same customer. */
+const keptService = 'score';
+const keptMinutes = 5;
 
 export const dev: CommandModule = {
   name: 'dev',
@@ -23,6 +26,7 @@ export const dev: CommandModule = {
     addServerOptions(command, { table: optionTable, unbuilt: unbuiltOptions }, [
       'data',
       'dataPasswordFile',
+      'secretKeyFile',
       'iAcceptWeakDurability',
       'printConfig',
     ]);
@@ -42,6 +46,15 @@ export const dev: CommandModule = {
         const free = (name: string): boolean => !own.config.services.has(name);
         const given = (name: string): readonly string[] =>
           Array.isArray(options[name]) ? (options[name] as readonly string[]) : [];
+        // And so do keys that are given for the examples.
+        const isKept =
+          free(keptService) &&
+          ![...given('key'), ...(terminal.env['WAITLESS_KEY'] ?? '').split(',')].some((one) =>
+            one.trim().startsWith(`${keptService}=`),
+          );
+        const hasValidity = [...given('validFor'), ...(terminal.env['WAITLESS_VALID_FOR'] ?? '').split(',')].some(
+          (one) => one.trim().startsWith(`${keptService}=`),
+        );
         resolved = resolveConfig({
           ...sources,
           options: {
@@ -49,13 +62,15 @@ export const dev: CommandModule = {
             data: ':memory:',
             target: [...given('target'), ...devServices.filter(free).map((name) => `${name}=${backend.url}/${name}`)],
             pull: [...given('pull'), ...[pullService].filter(free)],
+            key: [...given('key'), ...(isKept ? [`${keptService}=/customerId`] : [])],
+            validFor: [...given('validFor'), ...(isKept && !hasValidity ? [`${keptService}=${keptMinutes}m`] : [])],
             allowNetwork: [...own.config.allowNetwork, '127.0.0.0/8', '::1/128'],
           },
         });
         const server = await startOnFreePort(resolved, startServer);
         const ended = runUntilSignal(server, context);
         announce(server, resolved, context);
-        printNextLines(server.url, context);
+        printNextLines({ url: server.url, isKept }, context);
         context.exit(await ended);
       } catch (error) {
         throw startFailure(error, resolved);
@@ -79,7 +94,7 @@ async function startOnFreePort(
   }
 }
 
-function printNextLines(url: string, { output }: CommandContext): void {
+function printNextLines({ url, isKept }: { url: string; isKept: boolean }, { output }: CommandContext): void {
   const at = url === defaultUrl ? [] : ['--url', url];
   const npx = (...words: string[]): string => `  npx waitless ${[...words, ...at].map(shellWord).join(' ')}`;
   const curl = (path: string, ...words: string[]): string =>
@@ -91,11 +106,23 @@ function printNextLines(url: string, { output }: CommandContext): void {
     `Type next, in another terminal${output.person ? ' (Ctrl-C here stops the server)' : ''}:`,
     '',
     comment('a slow credit score: accepted at once, the result when it is there'),
-    npx('submit', 'score', '-d', '{"customerId":"42"}', '--wait'),
     curl('/v1/call/score', '-i', ...json, '-d', '{"customerId":"42"}'),
+    npx('submit', 'score', '-d', '{"customerId":"42"}', '--wait'),
     '',
-    comment('the same in one request that waits for the result'),
-    curl('/v1/call/score', '-H', 'Prefer: wait=10', ...json, '-d', '{"customerId":"42"}'),
+    ...(isKept
+      ? [
+          comment(
+            `the same customer again: answered at once, from the store, for ${keptMinutes} minutes (see Age and Cache-Status)`,
+          ),
+          curl('/v1/call/score', '-i', '-H', 'Prefer: wait=10', ...json, '-d', '{"customerId":"42"}'),
+          '',
+          comment('looked up by customer, and nothing is started'),
+          curl('/v1/services/score/results/42', '-i'),
+        ]
+      : [
+          comment('the same in one request that waits for the result'),
+          curl('/v1/call/score', '-H', 'Prefer: wait=10', ...json, '-d', '{"customerId":"42"}'),
+        ]),
     '',
     comment('a backend that answers later and reports its progress'),
     npx('submit', 'pizza-oven', '-d', '{"pizza":"margherita"}', '--wait'),

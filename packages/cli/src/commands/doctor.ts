@@ -87,7 +87,7 @@ async function* look(options: Options, { terminal }: CommandContext): AsyncGener
     yield finding('config', 'wrong', error.message);
   }
   if (resolved !== undefined) {
-    yield await checkPort(resolved.config);
+    yield await checkPort(resolved.config, terminal.now);
     yield await checkData(resolved.store, resolved.config.data, isStoreInUse);
   }
 
@@ -98,11 +98,11 @@ async function* look(options: Options, { terminal }: CommandContext): AsyncGener
     yield finding('server', 'wrong', explain(error).sentence);
   }
   if (server !== undefined) {
-    const who = await lookAt(server.url);
+    const who = await lookAt(server.url, terminal.now);
     const asked = options.url !== undefined || Boolean(terminal.env['WAITLESS_URL']);
     yield checkServer({ url: server.url, who, own: version, asked });
     if (who.kind === 'waitless') yield await checkKey(server);
-    yield checkClock(terminal.now(), who.kind === 'waitless' && who.now !== undefined ? { now: who.now } : undefined);
+    yield checkClock(terminal.now(), who.kind === 'waitless' ? who.skewMs : undefined);
   } else yield checkClock(terminal.now(), undefined);
 
   for (const { name, target: backend } of resolved?.config.services.values() ?? []) {

@@ -16,7 +16,10 @@ export const restore: CommandModule = {
       .argument('<FILE>', 'what waitless backup has written; it is only read')
       .addOption(new Option('--data <DIR>', 'folder of the store to be; it must not have one').makeOptionMandatory())
       .addOption(jsonOption('print {"data": …, "bytes": …, "lastWrittenAt": …}'));
-    command.addHelpText('after', '\nExit codes: 0 restored, 1 the file cannot be restored, 78 the folder cannot take it.');
+    command.addHelpText(
+      'after',
+      '\nExit codes: 0 restored, 1 the file cannot be restored, 78 the folder cannot take it.',
+    );
     command.action(async (file: string, options: { data: string; json?: boolean }) => {
       const { output, terminal } = context;
       if (options.data === ':memory:' || /^[a-z][a-z0-9+.-]*:\/\//i.test(options.data))
@@ -35,7 +38,8 @@ export const restore: CommandModule = {
       const { bytes, lastTimeMs, warnings } = restored;
       const lastWrittenAt = lastTimeMs === 0 ? null : new Date(lastTimeMs).toISOString();
       if (options.json) output.json({ data, bytes, lastWrittenAt, warnings });
-      else output.line(`${data}: ${shownBytes(bytes)}${lastWrittenAt === null ? '' : `, as it was at ${lastWrittenAt}`}`);
+      else
+        output.line(`${data}: ${shownBytes(bytes)}${lastWrittenAt === null ? '' : `, as it was at ${lastWrittenAt}`}`);
       for (const warning of warnings) output.note(output.err.yellow(warning));
       if (output.attended) output.note(output.err.dim(`Start with: npx waitless serve --data ${shellWord(data)}`));
     });

@@ -159,27 +159,57 @@ test('dev: every line it prints works as printed', async (t) => {
     () => false,
   );
   if (!hasCurl) t.diagnostic('skipped the curl lines: no curl here');
-  const results = await Promise.all(
-    lines
-      .filter((text) => hasCurl || !text.startsWith('curl'))
-      .map(async (text) => {
-        // The command of this tree in place of one that npx would look for; -sf makes curl's exit code tell of the answer's status.
-        const script = text.replace(/^npx waitless/, `"${process.execPath}" "${bin}"`).replace(/^curl/, 'curl -sf');
-        return { text, ...(await promisify(execFile)('sh', ['-c', script], { cwd, env: environment })) };
-      }),
-  );
+  const type = async (text: string): Promise<{ text: string; stdout: string }> => {
+    // The command of this tree in place of one that npx would look for; -sf makes curl's exit code tell of the answer's status.
+    const script = text.replace(/^npx waitless/, `"${process.execPath}" "${bin}"`).replace(/^curl/, 'curl -sf');
+    return { text, ...(await promisify(execFile)('sh', ['-c', script], { cwd, env: environment })) };
+  };
+  const typed = lines.filter((text) => hasCurl || !text.startsWith('curl'));
+  // Those about the score tell a story and are typed one after the other, as they stand there.
+  const aboutScore = typed.filter((text) => text.includes('score'));
+  const story = async (): Promise<{ text: string; stdout: string }[]> => {
+    const told: { text: string; stdout: string }[] = [];
+    for (const text of aboutScore) told.push(await type(text));
+    return told;
+  };
+  const others = typed.filter((text) => !aboutScore.includes(text));
+  const results = (await Promise.all([story(), ...others.map(type)])).flat();
   const output = (pattern: RegExp): string[] =>
     results.filter(({ text }) => pattern.test(text)).map(({ stdout }) => stdout);
   const [score] = output(/^npx waitless submit score/);
   assert.match(score!, /"customerId":"42","score":\d{3}/);
   if (hasCurl) {
-    assert.equal(output(/Prefer: wait/)[0], score);
-    assert.match(output(/^curl .*-i .*call\/score/)[0]!, /^HTTP\/1\.1 202/);
+    const [first, again] = output(/^curl .*-i .*call\/score/);
+    assert.match(first!, /^HTTP\/1\.1 202/);
+    for (const stored of [again!, output(/results\/42/)[0]!]) {
+      assert.match(stored, /^HTTP\/1\.1 200 OK\r\n[^]*\r\nCache-Status: waitless; hit; ttl=\d+\r\n/);
+      assert.match(stored, /\r\nAge: \d+\r\n/);
+      assert.ok(stored.endsWith(`\r\n\r\n${score!}`), stored);
+    }
     assert.match(output(/leases/)[0]!, /"leases":\[\{"token"/);
   }
   assert.match(output(/^npx waitless submit pizza-oven/)[0]!, /"pizza":"ready"/);
   server.child.kill('SIGINT');
   assert.deepEqual(await server.ended, [0, null]);
+});
+
+test('dev keeps its hands off a service of the same name, and off a key that was given for its own', async (t) => {
+  const cwd = await folder(t);
+  const kept = /results\/42/;
+  for (const [argv, env] of [
+    [['--target', 'score=http://127.0.0.1:1'], {}],
+    [['--key', 'score=query:customer'], {}],
+    [[], { WAITLESS_KEY: 'score=query:customer' }],
+  ] as const) {
+    const server = await start(t, ['dev', '--port', '0', ...argv], cwd, env);
+    await server.line(/curl .*\/v1\/operations/);
+    assert.ok(!server.lines.some((text) => kept.test(text)));
+    const { document } = (await (await fetch(`${server.url}/v1/services/score`)).json()) as {
+      document: Record<string, unknown>;
+    };
+    assert.deepEqual(document['key'], argv[0] === '--target' ? undefined : { query: 'customer' });
+    assert.equal(document['validFor'], undefined);
+  }
 });
 
 test('dev takes a free port where 7878 is taken and none was asked for', async (t) => {

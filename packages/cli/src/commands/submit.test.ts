@@ -87,6 +87,25 @@ test('prints the id alone on stdout and sends what was asked for', async (t) => 
   for (const [name, value] of Object.entries(expected)) assert.equal(request.headers[name], value, name);
 });
 
+test('a request that the store answers at once prints its id too, and its result only with --wait', async (t) => {
+  const { env } = await fakeServer(t, ({ path }, response) => {
+    if (path.startsWith('/v1/operations/')) return sendJson(response, 200, ended('succeeded'));
+    response.writeHead(200, {
+      'Operation-Status': 'succeeded',
+      'Operation-Id': 'op1',
+      Age: '7',
+      'Cache-Status': 'waitless; hit; ttl=42',
+    });
+    response.end(bytes);
+  });
+  assert.equal((await run(['submit', 'score'], { env })).stdout, 'op1\n');
+  const json = await run(['submit', 'score', '--json'], { env });
+  assert.equal((JSON.parse(json.stdout) as Operation).status, 'succeeded');
+  const told = await run(['submit', 'score'], { env: { ...env, NO_COLOR: '1' }, tty: true });
+  assert.match(told.stderr, /The result is stored already\. For the result: npx waitless result op1 --wait/);
+  assert.deepEqual((await run(['submit', 'score', '--wait'], { env })).stdoutBytes, bytes);
+});
+
 test('the body comes from the command line, a file or stdin, with its media type unless given', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'waitless-cli-'));
   t.after(() => rm(folder, { recursive: true }));

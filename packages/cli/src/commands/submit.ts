@@ -123,8 +123,11 @@ async function run(
       ? await withNames(error, service, client)
       : error;
   });
-  if (outcome.kind === 'result') return writeResult(outcome.response, { ...options, file: options.output }, context);
-  const { operation } = outcome;
+  if (outcome.kind === 'result' && options.wait !== undefined)
+    return writeResult(outcome.response, { ...options, file: options.output }, context);
+  // A stored result answers at once; whoever did not ask to wait gets an id all the same, so that scripts always do.
+  const operation =
+    outcome.kind === 'accepted' ? outcome.operation : (await client.get(outcome.response.operationId)).operation;
   if (operation === undefined) {
     output.note('Handed over. Nothing is kept of it (durability none), so there is nothing to look up.');
     return 0;
@@ -139,11 +142,15 @@ async function run(
   if (options.json) output.json(operation);
   else output.line(operation.id);
   if (output.attended) {
-    if (outcome.replayed)
+    if (outcome.kind === 'accepted' && outcome.replayed)
       output.note(
         output.err.dim('The same request was accepted before under this idempotency key; this is its operation.'),
       );
-    output.note(output.err.dim(`Accepted. For the result: ${commandLine(...comeBack)}`));
+    output.note(
+      output.err.dim(
+        `${outcome.kind === 'result' ? 'The result is stored already' : 'Accepted'}. For the result: ${commandLine(...comeBack)}`,
+      ),
+    );
   }
   return 0;
 }

@@ -207,7 +207,20 @@ test(
   },
 );
 
-test('a service that is not there, and a server that is down', { skip }, async (t) => {
+test('a second signal ends the process at once, and the command with it', { skip }, async (t) => {
+  const client = await serverFor(t);
+  const worker = start(client, ['--exec', 'echo begun >&2; while :; do sleep 0.02; done']);
+  const id = await submit(client, '/', '');
+  await worker.said('begun');
+  worker.send('SIGTERM');
+  // The terminal of these tests throws instead of ending the process.
+  assert.throws(() => worker.send('SIGTERM'), /exit 143/);
+  // Nothing but its death ends this command.
+  assert.match((await worker.ended).stderr, /killed by SIGKILL/);
+  await client.cancel(id);
+});
+
+test('a service that is not there', { skip }, async (t) => {
   const client = await serverFor(t);
   const { code, stderr } = await run(['worker', 'jbos', '--exec', 'cat', '--url', client.url], { env: environment });
   assert.equal(code, 1);

@@ -20,8 +20,8 @@ const firstRelease = Date.parse('2026-01-01T00:00:00Z');
 /** Deadlines and leases of two machines whose clocks differ by more are visibly off. */
 const mostSkewMs = 5_000;
 
-/** The clock of this machine, and beside the server's where one answered. */
-export function checkClock(now: number, server: { now: number } | undefined): Finding {
+/** The clock of this machine, and how far it is from the server's where one answered. */
+export function checkClock(now: number, skewMs: number | undefined): Finding {
   const shown = new Date(now).toISOString();
   if (now < firstRelease)
     return finding(
@@ -29,18 +29,17 @@ export function checkClock(now: number, server: { now: number } | undefined): Fi
       'wrong',
       `it says ${shown}, which is long past; set it, with NTP (timedatectl set-ntp true)`,
     );
-  const skew = server === undefined ? 0 : Math.abs(server.now - now);
-  if (skew > mostSkewMs)
+  if (skewMs !== undefined && skewMs > mostSkewMs)
     return finding(
       'clock',
       'wrong',
-      `this machine and the server differ by ${Math.round(skew / 1_000)} s; let both follow NTP (timedatectl set-ntp true)`,
+      `this machine and the server differ by ${Math.round(skewMs / 1_000)} s; let both follow NTP (timedatectl set-ntp true)`,
     );
-  return finding('clock', 'ok', `${shown}${server === undefined ? '' : ', as on the server'}`);
+  return finding('clock', 'ok', `${shown}${skewMs === undefined ? '' : ', as on the server'}`);
 }
 
 /** Whether a server could listen there, and who does where it could not. */
-export async function checkPort({ host, port }: { host: string; port: number }): Promise<Finding> {
+export async function checkPort({ host, port }: { host: string; port: number }, now: () => number): Promise<Finding> {
   if (port === 0) return finding('port', 'ok', 'a free one, whichever it will be');
   const failure = await new Promise<NodeJS.ErrnoException | undefined>((resolve) => {
     const server = createServer();
@@ -61,7 +60,7 @@ export async function checkPort({ host, port }: { host: string; port: number }):
       return finding('port', 'wrong', `${where} cannot be listened on: ${failure!.message}`);
   }
   const reach = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '[::1]' : host.includes(':') ? `[${host}]` : host;
-  const who = await lookAt(`http://${reach}:${port}`);
+  const who = await lookAt(`http://${reach}:${port}`, now);
   return who.kind === 'waitless'
     ? finding('port', 'ok', `${where} has a Waitless ${who.version}; for a second server give another with --port`)
     : finding(
@@ -74,7 +73,7 @@ export async function checkPort({ host, port }: { host: string; port: number }):
 const mb = 1024 ** 2;
 /** Below this the store may be full within minutes of load. */
 const littleRoom = 256 * mb;
-/** And here it cannot even begin: its log alone grows to 64 MB. */
+/** And here a burst of load fills it at once: the log of the store alone grows to 64 MB, beside the 16 MB kept for a full disk. */
 const noRoom = 96 * mb;
 
 /** Where the data is, and whether it can be written. Nothing is made. */

@@ -2,14 +2,15 @@
 import { type Finding, finding } from './finding.ts';
 
 export type Answerer =
-  | { kind: 'waitless'; version: string; now: number | undefined; ready: string | undefined }
+  | { kind: 'waitless'; version: string; skewMs: number | undefined; ready: string | undefined }
   | { kind: 'other'; what: string }
   | { kind: 'nobody'; why: string };
 
 const patienceMs = 5_000;
 
 /** Who answers at this URL. Sends nothing that needs a key. */
-export async function lookAt(url: string): Promise<Answerer> {
+export async function lookAt(url: string, now: () => number): Promise<Answerer> {
+  const before = now();
   let answer: Response;
   try {
     answer = await fetch(`${url}/openapi.json`, { signal: AbortSignal.timeout(patienceMs), redirect: 'manual' });
@@ -19,6 +20,7 @@ export async function lookAt(url: string): Promise<Answerer> {
     if (code?.startsWith('HPE_')) return { kind: 'other', what: 'what answers there does not speak HTTP' };
     return { kind: 'nobody', why: code === 'ECONNREFUSED' ? 'connection refused' : cause.message };
   }
+  const after = now();
   const document = (await answer.json().catch(() => undefined)) as { info?: Record<string, unknown> } | undefined;
   const { title, version } = document?.info ?? {};
   if (title !== 'Waitless' || typeof version !== 'string')
@@ -32,7 +34,9 @@ export async function lookAt(url: string): Promise<Answerer> {
     () => 'it does not say whether it is ready',
   );
   const time = Date.parse(answer.headers.get('date') ?? '');
-  return { kind: 'waitless', version, now: Number.isNaN(time) ? undefined : time, ready };
+  // The header has whole seconds, and the answer may have been on its way for long.
+  const skewMs = Number.isNaN(time) ? undefined : Math.max(0, before - 1_000 - time, time - after - 1_000);
+  return { kind: 'waitless', version, skewMs, ready };
 }
 
 /** @param asked whether the URL was given; at the usual one it is no fault that nobody is there yet */

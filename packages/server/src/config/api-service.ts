@@ -13,7 +13,9 @@ const pointerOf = (path: readonly (string | number)[]): string =>
   path.map((step) => `/${String(step).slice(0, 64).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('');
 
 function refuse(code: string, pointer: string, detail: string): never {
-  throw new WaitlessError(code, `${pointer || 'the document'}: ${detail}`, { members: { errors: [{ pointer, detail }] } });
+  throw new WaitlessError(code, `${pointer || 'the document'}: ${detail}`, {
+    members: { errors: [{ pointer, detail }] },
+  });
 }
 
 /** The service of a document. Throws WaitlessError that names the field by its JSON pointer. */
@@ -47,14 +49,26 @@ function refuseOfTheFile(document: unknown): void {
   if (!isFields(document) || !isFields(document['target'])) return;
   const { url, headers } = document['target'];
   if (typeof url === 'string' && url.includes('${env:'))
-    refuse('invalid-parameter', '/target/url', 'environment variables are read in the config file alone; write the URL itself');
+    refuse(
+      'invalid-parameter',
+      '/target/url',
+      'environment variables are read in the config file alone; write the URL itself',
+    );
   if (!isFields(headers)) return;
   for (const [header, value] of Object.entries(headers)) {
     const pointer = pointerOf(['target', 'headers', header]);
     if (typeof value === 'string' && value.includes('${env:'))
-      refuse('invalid-parameter', pointer, 'environment variables are read in the config file alone; send the value itself');
+      refuse(
+        'invalid-parameter',
+        pointer,
+        'environment variables are read in the config file alone; send the value itself',
+      );
     if (value === mask)
-      refuse('invalid-parameter', pointer, `${mask} is shown in the place of the value, which is needed here; send the value itself`);
+      refuse(
+        'invalid-parameter',
+        pointer,
+        `${mask} is shown in the place of the value, which is needed here; send the value itself`,
+      );
   }
 }
 

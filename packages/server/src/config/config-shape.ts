@@ -81,6 +81,8 @@ export interface Config {
   readonly data: string;
   /** Absolute path of the folder for backups; undefined where the store is no folder. */
   readonly backupFolder: string | undefined;
+  /** Absolute path of the key that secrets of the store are sealed with; undefined where no place for it is known, or the store is in memory. */
+  readonly secretKeyFile: string | undefined;
   /** Work also on a PostgreSQL that may lose what it has confirmed. */
   readonly acceptWeakDurability: boolean;
   readonly services: ReadonlyMap<string, ServiceConfig>;

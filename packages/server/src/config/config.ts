@@ -19,6 +19,7 @@ import {
   type Origin,
   splitList,
 } from './sources.ts';
+import { resolveSecretKeyFile } from './secret-key-file.ts';
 import { resolveStore, type StoreShown } from './store.ts';
 import { refuseUnknown, refuseUnknownFields } from './unknown-names.ts';
 
@@ -109,7 +110,7 @@ export function resolveConfig(sources: ConfigSources): ResolvedConfig {
   if (keys === undefined && !isLoopback(values.host)) {
     throw new ConfigError(
       'host',
-      `${values.host} can be reached from other machines, which needs API keys; write a file with one "name namespace sha256-of-key" per line and add --api-key-file FILE, or listen on 127.0.0.1`,
+      `${values.host} can be reached from other machines, which needs API keys; make one with \`waitless keys new --append FILE\` and add --api-key-file FILE, or listen on 127.0.0.1`,
       whereOf(found.get('host')),
     );
   }
@@ -129,6 +130,12 @@ export function resolveConfig(sources: ConfigSources): ResolvedConfig {
       store.shown.kind === 'folder'
         ? resolve(found.get('backupFolder')?.folder ?? sources.cwd, values.backupFolder ?? join(store.data, 'backups'))
         : undefined,
+    secretKeyFile: resolveSecretKeyFile({
+      given: values.secretKeyFile,
+      found: found.get('secretKeyFile'),
+      store,
+      sources,
+    }),
     acceptWeakDurability: values.iAcceptWeakDurability,
     services,
     keys,
@@ -149,7 +156,16 @@ export function resolveConfig(sources: ConfigSources): ResolvedConfig {
     origins: frozenMap(origins),
     configFile: configFile?.path,
     store: Object.freeze(store.shown),
-    warnings: Object.freeze([...store.warnings, ...warningsOf(config)]),
+    warnings: Object.freeze([
+      ...store.warnings,
+      ...(values.backupFolder !== undefined && config.backupFolder === undefined
+        ? ['--backup-folder does nothing here: only a store in a folder is backed up by the server itself.']
+        : []),
+      ...(values.secretKeyFile !== undefined && store.shown.kind === 'memory'
+        ? ['--secret-key-file does nothing here: secrets of a store in memory are gone with it.']
+        : []),
+      ...warningsOf(config),
+    ]),
   });
 }
 

@@ -27,6 +27,7 @@ export interface OptionValues {
   key: readonly string[];
   validFor: readonly string[];
   apiKeyFile: string | undefined;
+  secretKeyFile: string | undefined;
   publicUrl: string | undefined;
   backendUrl: string | undefined;
   allowNetwork: readonly string[];
@@ -195,6 +196,14 @@ export const optionTable: readonly Option[] = [
     read: textValue,
     help: 'file with one "name namespace sha256-of-key" per line',
     reason: "None: a built-in key would be everyone's key. Without it the server stays on loopback.",
+  }),
+  option({
+    name: 'secretKeyFile',
+    argument: 'FILE',
+    read: textValue,
+    help: 'key that callback secrets are sealed with, made when it is first needed (default: waitless/secret.key in $XDG_CONFIG_HOME, else in ~/.config)',
+    reason:
+      'Outside the data folder, so that who has a copy of the store has no secret; in the place for settings of the user who runs the server.',
   }),
   option({
     name: 'publicUrl',

@@ -165,6 +165,43 @@ test('a store that cannot be counted refuses for itself, and what is not queued 
   assert.equal((await admission.admit(wanted({ maxQueued: 5 }))).mayMake, true);
 });
 
+test('a batch takes its places at once and in its order, and gives back those it did not need', async () => {
+  const store = countingStore(4);
+  const { admission } = admissionOn(store);
+  const service = { maxQueued: 10, rate: { requests: 20, windowMs: 60_000 } };
+  const tickets = await admission.admitAll([...Array.from({ length: 8 }, () => wanted(service)), wanted({})]);
+  assert.deepEqual(
+    tickets.map(({ mayMake }) => mayMake),
+    [true, true, true, true, true, true, false, false, true],
+  );
+  assert.equal(tickets[7]!.refusal().code, 'queue-full');
+  assert.deepEqual(tickets[8]!.fields, {}, 'one of a service without limits');
+  for (const [i, ticket] of tickets.entries()) ticket.answered(i < 2);
+  store.queued += 2;
+  assert.match(
+    (await admission.admit(wanted(service))).fields['RateLimit']!,
+    /r=17;/,
+    'two were made, this is the third',
+  );
+  assert.equal(
+    (await admission.admitAll(Array.from({ length: 30 }, () => wanted(service)))).filter(({ mayMake }) => mayMake)
+      .length,
+    3,
+  );
+});
+
+test('batches that hold places in two queues do not wait for each other', async () => {
+  const store = countingStore(0);
+  const { admission } = admissionOn(store);
+  const of = (queue: number): Wanted => ({ ...wanted({ maxQueued: 8 }), queue });
+  const held = await admission.admitAll([of(1), of(2), of(2), of(1)]);
+  const single = admission.admit(of(1));
+  const others = await Promise.all([admission.admitAll([of(2), of(1)]), admission.admitAll([of(1), of(2)])]);
+  assert.ok(others.flat().every(({ mayMake }) => mayMake));
+  for (const ticket of [...held, ...others.flat()]) ticket.answered(true);
+  assert.equal((await single).mayMake, true);
+});
+
 test('a full queue leaves the rate alone', async () => {
   const store = countingStore(5);
   const { admission } = admissionOn(store);

@@ -64,12 +64,44 @@ export class Admission {
       return this.#refused(rateLimited(service.name, rate, verdict!), rateFields(rate, verdict!));
     if (maxQueued === undefined || !queued) return this.#admitted({ service, queue, hasPlace: false });
     const room = this.#d.room.take(queue, maxQueued);
-    const decide = (hasRoom: boolean): Ticket => {
-      if (hasRoom) return this.#admitted({ service, queue, hasPlace: true });
-      if (rate) this.#return(queue, rate);
-      return this.#refused(this.#full(service.name, queue, maxQueued), rate ? this.#fields(queue, rate) : {});
-    };
+    const decide = (hasRoom: boolean): Ticket =>
+      hasRoom ? this.#admitted({ service, queue, hasPlace: true }) : this.#noPlace(service, queue, maxQueued);
     return typeof room === 'boolean' ? decide(room) : room.then(decide);
+  }
+
+  /** Decides for a batch, each as for itself, with the places of a queue taken all at once. In the order given. */
+  async admitAll(wanted: readonly Wanted[]): Promise<Ticket[]> {
+    const tickets: Ticket[] = [];
+    const capped = new Map<number, { at: number; service: Wanted['service'] }[]>();
+    for (const [at, one] of wanted.entries()) {
+      const { service, queue, queued = true } = one;
+      if (service.rate === undefined && service.maxQueued === undefined) {
+        tickets[at] = free;
+        continue;
+      }
+      const { maxQueued, ...uncapped } = service;
+      tickets[at] = this.admit({ ...one, service: { ...uncapped, maxQueued: undefined } }) as Ticket;
+      if (maxQueued === undefined || !queued || !tickets[at].mayMake) continue;
+      const of = capped.get(queue);
+      if (of) of.push({ at, service });
+      else capped.set(queue, [{ at, service }]);
+    }
+    await Promise.all(
+      Array.from(capped, async ([queue, ones]) => {
+        const most = ones[0]!.service.maxQueued!;
+        const places = await this.#d.room.takeUpTo(ones.length, queue, most);
+        for (const [i, { at, service }] of ones.entries()) {
+          if (i < places) tickets[at] = this.#admitted({ service, queue, hasPlace: true });
+          else tickets[at] = this.#noPlace(service, queue, most);
+        }
+      }),
+    );
+    return tickets;
+  }
+
+  #noPlace({ name, rate }: Wanted['service'], queue: number, most: number): Ticket {
+    if (rate) this.#return(queue, rate);
+    return this.#refused(this.#full(name, queue, most), rate ? this.#fields(queue, rate) : {});
   }
 
   #admitted({ service, queue, hasPlace }: { service: Wanted['service']; queue: number; hasPlace: boolean }): Ticket {
@@ -84,7 +116,7 @@ export class Admission {
         this.#return(queue, rate);
         ticket.fields = fieldsNow();
       },
-      refusal: free.refusal,
+      refusal: () => free.refusal(),
     };
     return ticket;
   }

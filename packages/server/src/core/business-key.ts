@@ -41,7 +41,8 @@ export function businessKey({ rules, given, ...request }: KeySource): string | n
     return part;
   });
   const key = joinKey(parts);
-  checkKey(key, `the business key, made of ${rules.map(nameOf).join(' and ')},`);
+  // A single part has been judged under its own name.
+  if (parts.length > 1) checkKey(key, `the business key, made of ${rules.map(nameOf).join(' and ')},`);
   if (given !== null && given !== key)
     throw refused(
       `Result-Key is not the business key that this service reads from ${rules.map(nameOf).join(' and ')}; leave it out`,
@@ -63,7 +64,18 @@ export function keyFault(key: string): string | undefined {
   return undefined;
 }
 
+const names = new WeakMap<KeyRule, string>();
+
+/** What a sentence calls it. Asked for every request and needed by few. */
 function nameOf(rule: KeyRule): string {
+  const known = names.get(rule);
+  if (known !== undefined) return known;
+  const name = describe(rule);
+  names.set(rule, name);
+  return name;
+}
+
+function describe(rule: KeyRule): string {
   switch (rule.from) {
     case 'body':
       return `${JSON.stringify(rule.pointer)} in the body`;
@@ -101,7 +113,14 @@ function bodyPart(pointer: string, what: string, { body, contentEncoding }: Requ
       'unsupported-content-encoding',
     );
   if (body.length === 0) throw missing(what);
-  const found = valueAt(body, pointer, longestKey);
+  let found;
+  try {
+    found = valueAt(body, pointer, longestKey);
+  } catch (error) {
+    // A body that goes on to the backend may be anything; whoever is told that this one is not JSON has to be told why that matters.
+    if (!(error instanceof WaitlessError)) throw error;
+    throw refused(`this service reads the business key from ${what}, and ${error.message}`, error.code as ErrorCode);
+  }
   switch (found.kind) {
     case 'missing':
       throw missing(what);
@@ -232,12 +251,36 @@ export const identityOf = ({
 }: Pick<SharingSource, 'key' | 'service' | 'forwardedValues'>): string =>
   hash('sha256', framed('identity/1 ', [service, key, ...values]), 'base64url');
 
+export interface Digests {
+  identity: string;
+  share: string;
+}
+
+/** Those of keys that were asked for lately, in two halves of which the older one is dropped: what is asked for often is not digested again. */
+const remembered = 4096;
+let recent = new Map<string, Digests>();
+let before = new Map<string, Digests>();
+
+function ruledDigests({ service, key, head, forwardedValues: values }: SharingSource): Digests {
+  // Credentials are not kept in memory for longer than their request takes.
+  const name = values.length > 0 ? undefined : framed('', [service, key, head.method, head.path]);
+  const known = name === undefined ? undefined : (recent.get(name) ?? before.get(name));
+  if (known) return known;
+  const identity = identityOf({ key, service, forwardedValues: values });
+  const share = hash('sha256', framed('ruled/1 ', [identity, head.method, head.path]), 'base64url');
+  const digests = { identity, share };
+  if (name !== undefined && name.length <= 1024) {
+    if (recent.size >= remembered) [before, recent] = [recent, new Map()];
+    recent.set(name, digests);
+  }
+  return digests;
+}
+
 /** What a look-up by key compares, and what two requests must have in common for one result. SHA-256, base64url. */
-export function sharingDigests(source: SharingSource): { identity: string; share: string } {
+export function sharingDigests(source: SharingSource): Digests {
   const { head, contentType, body, ruled } = source;
+  if (ruled) return ruledDigests(source);
   const identity = identityOf(source);
-  if (ruled)
-    return { identity, share: hash('sha256', framed('ruled/1 ', [identity, head.method, head.path]), 'base64url') };
   const media = contentType === undefined ? [] : [contentType];
   const start = framed('given/1 ', [identity, head.method, head.path, head.query, ...media]) + '!';
   return { identity, share: hash('sha256', Buffer.concat([Buffer.from(start), body]), 'base64url') };

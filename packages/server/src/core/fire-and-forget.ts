@@ -2,6 +2,7 @@
 import { WaitlessError } from '@waitless/protocol';
 import type { ServiceConfig } from '../config/config-shape.ts';
 import type { Labels, RequestHead } from '../engine/engine.ts';
+import { limitFields } from '../lib/rate-limit-fields.ts';
 
 export interface Forgettable {
   service: ServiceConfig;
@@ -37,7 +38,11 @@ export class FireAndForget {
       throw new WaitlessError(
         'queue-full',
         `the memory queue for durability none is full (${mostItems} requests or ${mostBytes} bytes)`,
-        { retryAfterSeconds: 1, members: { accepted: false } },
+        {
+          retryAfterSeconds: 1,
+          members: { accepted: false },
+          headers: limitFields({ name: 'memory-queue', quota: mostItems, remaining: 0, untilMs: 1000 }),
+        },
       );
     }
     const { name } = item.service;

@@ -56,6 +56,7 @@ describe('what is found', () => {
     ['a name in other normal form is another', '{"e\u0301":"1"}', '/\u00e9', missing],
     ['a name in other case is another', '{"CUSTOMERID":"1"}', '/customerId', missing],
     ['an index', '["a","b","c"]', '/2', string('c')],
+    ['an index of an array after another one', '[[0],["x"],["y"]]', '/1/0', string('x')],
     ['an index that is not there', '["a"]', '/1', missing],
     ['an index with a leading zero', '["a","b"]', '/01', missing],
     ['a negative index', '["a"]', '/-1', missing],
@@ -167,7 +168,7 @@ test('texts with a byte changed, left out or put in are refused where JSON.parse
     return Math.floor((state / 2 ** 31) * below);
   };
   let accepted = 0;
-  for (let round = 0; round < 20_000; round++) {
+  for (let round = 0; round < 5000; round++) {
     let text = seedText;
     for (let edits = 1 + next(2); edits > 0; edits--) {
       const place = next(text.length);
@@ -194,7 +195,44 @@ test('texts with a byte changed, left out or put in are refused where JSON.parse
     else if (found.kind === 'number') assert.equal(Number(found.text), value, text);
     else assert.equal(found.kind === 'missing', value === undefined, text);
   }
-  assert.ok(accepted > 200, `${accepted} of the changed texts were JSON, too few to say anything`);
+  assert.ok(accepted > 50, `${accepted} of the changed texts were JSON, too few to say anything`);
+});
+
+test('whatever is nested in whatever, the value is the one that a walk over the parsed document finds', () => {
+  let state = 7;
+  const next = (below: number): number => {
+    state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
+    return Math.floor((state / 2 ** 31) * below);
+  };
+  const names = ['a', 'b', '0', '1', 'c/d', 'm~n', 'é', ''];
+  let leaves = 0;
+  const grow = (depth: number): unknown => {
+    const kind = depth > 4 ? 2 : next(3);
+    if (kind === 0) return Array.from({ length: next(4) }, () => grow(depth + 1));
+    if (kind === 1) return Object.fromEntries(names.filter(() => next(2) === 0).map((name) => [name, grow(depth + 1)]));
+    return `leaf ${++leaves}`;
+  };
+  let found = 0;
+  for (let round = 0; round < 5000; round++) {
+    const document = grow(0);
+    const tokens = Array.from({ length: next(5) }, () => names[next(names.length)]!);
+    const pointer = tokens.map((token) => `/${token.replaceAll('~', '~0').replaceAll('/', '~1')}`).join('');
+    let value = document;
+    for (const token of tokens)
+      value =
+        typeof value === 'object' && value !== null && Object.hasOwn(value, token)
+          ? (value as Record<string, unknown>)[token]
+          : undefined;
+    const expected: Pointed =
+      typeof value === 'string'
+        ? string(value)
+        : value === undefined
+          ? missing
+          : { kind: Array.isArray(value) ? 'array' : 'object' };
+    assert.deepEqual(at(JSON.stringify(document), pointer), expected, `${pointer} in ${JSON.stringify(document)}`);
+    if (typeof value === 'string') found++;
+  }
+  assert.ok(found > 300, `only ${found} pointers led to a value`);
 });
 
 describe('size and depth', () => {

@@ -72,13 +72,40 @@ const isDigit = (byte: number | undefined): boolean => byte !== undefined && byt
 
 /** The value at `pointer`; throws `invalid-json` for a text that is no JSON, or that has a member on the way twice. */
 export function valueAt(body: Uint8Array, pointer: string, longest: number): Pointed {
-  const tokens = pointerTokens(pointer);
-  if (!tokens) throw new TypeError(`${JSON.stringify(pointer)} is no JSON Pointer`);
-  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+  const steps = stepsOf(pointer);
+  const bytes = Buffer.isBuffer(body) ? body : Buffer.from(body.buffer, body.byteOffset, body.byteLength);
   if (!isUtf8(bytes)) throw invalid('the body is not valid UTF-8');
   if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf)
     throw invalid('the body begins with a byte order mark; send it without');
-  return scan(bytes, new Way(bytes, tokens), longest);
+  return scan(bytes, new Way(bytes, steps), longest);
+}
+
+/** A reference token, and what is known of it beforehand. */
+interface Step {
+  token: string;
+  ascii: boolean;
+  folded: string;
+  /** The element of an array that it names; -1 where it names none. */
+  index: number;
+}
+
+/** Pointers come from configurations, so there are few. */
+const known = new Map<string, readonly Step[]>();
+
+function stepsOf(pointer: string): readonly Step[] {
+  const seen = known.get(pointer);
+  if (seen) return seen;
+  const steps = pointerTokens(pointer)?.map((token) => ({
+    token,
+    ascii: isAscii(token),
+    folded: folded(token),
+    index: /^(?:0|[1-9]\d{0,14})$/.test(token) ? Number(token) : -1,
+  }));
+  if (!steps) throw new TypeError(`${JSON.stringify(pointer)} is no JSON Pointer`);
+  // Services made over the API come and go.
+  if (known.size >= 1000) known.clear();
+  if (pointer.length <= 1024) known.set(pointer, steps);
+  return steps;
 }
 
 /** The way from the outermost value to the one that is looked for, and how far the open objects and arrays are on it. */
@@ -87,56 +114,48 @@ class Way {
   entered = 0;
   readonly length: number;
   readonly #bytes: Buffer;
-  readonly #tokens: readonly string[];
-  readonly #folded: readonly string[];
-  /** The element that a token names; -1 where it names none. */
-  readonly #index: readonly number[];
-  /** The element that comes next, of the innermost array on the way. */
-  #element = 0;
-  /** Of each object on the way: whether its member was seen. */
-  readonly #seen: boolean[] = [];
+  readonly #steps: readonly Step[];
+  /** Of each object or array on the way: how often its member was seen, or how many elements have come. */
+  readonly #count: number[] = [];
 
-  constructor(bytes: Buffer, tokens: readonly string[]) {
-    this.length = tokens.length;
+  constructor(bytes: Buffer, steps: readonly Step[]) {
+    this.length = steps.length;
     this.#bytes = bytes;
-    this.#tokens = tokens;
-    this.#folded = tokens.map(folded);
-    this.#index = tokens.map((token) => (/^(?:0|[1-9]\d{0,14})$/.test(token) ? Number(token) : -1));
+    this.#steps = steps;
   }
 
   enter(): void {
-    this.#seen[this.entered++] = false;
-    this.#element = 0;
+    this.#count[this.entered++] = 0;
   }
 
   /** Whether the next element of the innermost array is on the way. */
   element(): boolean {
-    return this.#element++ === this.#index[this.entered - 1];
+    const level = this.entered - 1;
+    return this.#count[level]!++ === this.#steps[level]!.index;
   }
 
   /** Whether the member with the name between these two quotes is. */
   member(start: number, end: number): boolean {
     const level = this.entered - 1;
-    const token = this.#tokens[level]!;
-    const spelled = isAscii(token)
+    const step = this.#steps[level]!;
+    const { token } = step;
+    const spelled = step.ascii
       ? asciiSpelling(this.#bytes, { start: start + 1, end: end - 1, token })
-      : this.#spelling(start, end, level);
+      : this.#spelling(start, end, step);
     if (spelled === undefined) return false;
-    if (this.#seen[level])
+    if (this.#count[level]!++ > 0)
       throw invalid(
         `the member ${JSON.stringify(token.slice(0, 64))} stands twice in one object of the body, and the key is read through it; send it once and in one spelling`,
       );
-    this.#seen[level] = true;
     return spelled === 'same';
   }
 
-  #spelling(start: number, end: number, level: number): Spelling {
-    const token = this.#tokens[level]!;
+  #spelling(start: number, end: number, { token, folded: wanted }: Step): Spelling {
     // A character stands there with six bytes at most, and three spelled in another case with as many as one alone.
     if (end - start > token.length * 18 + 2) return undefined;
     const name = JSON.parse(this.#bytes.toString('utf8', start, end)) as string;
     if (name === token) return 'same';
-    return folded(name) === this.#folded[level] ? 'other' : undefined;
+    return folded(name) === wanted ? 'other' : undefined;
   }
 }
 
@@ -188,11 +207,14 @@ function inLowerCase(unit: number): number {
   return unit === 0x130 || unit === 0x131 ? 105 : unit;
 }
 
+/** The stack of most texts; nothing else runs during a scan. */
+const shallow = new Uint8Array(256);
+
 /** Walks the whole text with a stack of its own. */
 function scan(bytes: Buffer, way: Way, longest: number): Pointed {
   let found: Pointed = { kind: 'missing' };
   /** Kind of each open object or array, by its opening byte. */
-  let open = new Uint8Array(64);
+  let open = shallow;
   let depth = 0;
   let at = 0;
   /** The value that comes next is on the way, or what is looked for. */
@@ -304,7 +326,7 @@ function scalar(bytes: Buffer, start: number, { end, longest }: { end: number; l
   if (bytes[start] === 110) return { kind: 'null' };
   if (end - start > (inString ? longest * 6 + 2 : longest)) return { kind: 'too-long' };
   const text = bytes.toString('utf8', start, end);
-  if (inString) return { kind: 'string', text: JSON.parse(text) as string };
+  if (inString) return { kind: 'string', text: text.includes('\\') ? (JSON.parse(text) as string) : text.slice(1, -1) };
   return { kind: text === 'true' || text === 'false' ? 'boolean' : 'number', text };
 }
 

@@ -120,8 +120,7 @@ export class ServiceLoop {
   /** Both loops end together, or a service that comes back would have half of one. */
   #isOver(): boolean {
     this.#ended ||=
-      this.#d.stop.aborted ||
-      (this.#service === undefined && this.#attempts.size === 0 && this.#sending.size === 0);
+      this.#d.stop.aborted || (this.#service === undefined && this.#attempts.size === 0 && this.#sending.size === 0);
     return this.#ended;
   }
 

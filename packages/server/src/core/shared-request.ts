@@ -1,4 +1,5 @@
 // From a request to what it shares with others: its business key, whose results may answer it, and who may have its own. Pure.
+import { WaitlessError } from '@waitless/protocol';
 import type { ServiceConfig } from '../config/config-shape.ts';
 import type { RequestHead, Sharing } from '../engine/engine.ts';
 import { businessKey, forwardedValues, sharingDigests } from './business-key.ts';
@@ -34,13 +35,22 @@ export interface Shared {
 
 const alone: Shared = { key: null, sharing: null };
 
+/** Throws where only a stored result will do, and there can be none. */
+function nothingStored({ onlyIfCached }: CacheWish, why: string): undefined {
+  if (onlyIfCached)
+    throw new WaitlessError('not-stored', `Cache-Control: only-if-cached asks for a stored result, and ${why}`, {
+      members: { accepted: false },
+    });
+}
+
 /** Throws where the service's rule finds no key in the request, or another one than the client names. */
 export function sharedBy(request: KeyedRequest): Shared {
   const { service, head, contentType, contentEncoding, body, resultKey, cache } = request;
-  if (service.key.length === 0 && resultKey === null) return alone;
+  if (service.key.length === 0 && resultKey === null)
+    return nothingStored(cache, 'the request has no business key') ?? alone;
   const key = businessKey({ ...head, rules: service.key, contentEncoding, body, given: resultKey });
   if (key === null) return alone;
-  if (cache.noStore) return { key, sharing: null };
+  if (cache.noStore) return nothingStored(cache, 'no-store wants none') ?? { key, sharing: null };
   const digests = sharingDigests({
     key,
     service: service.name,

@@ -2,7 +2,6 @@
 // they differ in how long the caller waits for what it would find anyway.
 import { hash } from 'node:crypto';
 import { type Durability, WaitlessError } from '@waitless/protocol';
-import type { ServiceConfig } from '../config/config-shape.ts';
 import type { Engine, Labels, OperationRecord, StoredResult, Submission, SubmitOutcome } from '../engine/engine.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
@@ -89,14 +88,14 @@ function asProblem(error: unknown): WaitlessError {
 }
 
 export interface SubmitDependencies {
-  engine: Pick<Engine, 'submit'>;
+  engine: Pick<Engine, 'submit' | 'atHand'>;
   services: Services;
   ids: Ids;
   live: Live;
   clock: Clock;
   random: Random;
   fireAndForget: FireAndForget;
-  admission: Pick<Admission, 'admit'>;
+  admission: Pick<Admission, 'admit' | 'admitAll'>;
   counts: Pick<QueueCounts, 'look' | 'moved'>;
   log: Log;
   metrics: Metrics;
@@ -115,34 +114,38 @@ export function createSubmit({
   log,
   metrics,
 }: SubmitDependencies) {
-  /** What goes to the engine, or nothing where nothing is kept. Throws for a request that cannot be one. */
-  async function prepare(
-    request: SubmitRequest,
-    { queue, now }: { queue: number; now: number },
-  ): Promise<Prepared | undefined> {
-    const { service } = request;
-    if (request.durability === 'none') {
-      const ticket = await admission.admit({ service, queue, queued: false });
-      if (!ticket.mayMake) throw ticket.refusal();
-      const { namespace, head, body, correlationId, labels } = request;
+  /** A request that nobody keeps. */
+  async function forget(request: SubmitRequest, { queue, now }: { queue: number; now: number }): Promise<Submitted> {
+    const { service, namespace, head, body, correlationId, labels } = request;
+    const ticket = await admission.admit({ service, queue, queued: false });
+    if (!ticket.mayMake) throw ticket.refusal();
+    try {
       fireAndForget.add({ service, namespace, queue, head, body, correlationId, labels, createdAt: now });
-      metrics.accepted.none++;
-      return undefined;
+    } catch (error) {
+      ticket.answered(false);
+      throw error;
     }
-    const shared = sharedBy(request);
-    const submission = toSubmission(request, { ...shared, queue, nonce: random.nonce(), now });
-    const admitted = admission.admit({ service, queue });
-    const ticket = admitted instanceof Promise ? await admitted : admitted;
-    // The store answers it all the same where that makes no work: a repeat, a twin and a stored result are never refused.
-    if (!ticket.mayMake) submission.mayMake = false;
-    return { request, shared, submission, ticket };
+    metrics.accepted.none++;
+    return forgotten;
+  }
+
+  /** What goes to the engine. Throws for a request that cannot be one. */
+  function prepare(
+    request: SubmitRequest,
+    { queue, now, shared = sharedBy(request) }: { queue: number; now: number; shared?: Shared },
+  ): Omit<Prepared, 'ticket'> {
+    return { request, shared, submission: toSubmission(request, { ...shared, queue, nonce: random.nonce(), now }) };
+  }
+
+  /** With a ticket that makes no work the store still answers what needs none: a repeat, a twin and a stored result are never refused. */
+  function admitted(one: Omit<Prepared, 'ticket'>, ticket: Ticket): Prepared {
+    return { ...one, ticket, submission: ticket.mayMake ? one.submission : { ...one.submission, mayMake: false } };
   }
 
   /** What the outcome means to the caller. */
   function conclude(outcome: SubmitOutcome, prepared: Prepared, startedAt: number): Accepted | Hit {
     const { request, submission, ticket } = prepared;
-    if (makesWork(outcome))
-      counts.moved({ queue: submission.queue, service: request.service.name }, { queued: 1 });
+    if (makesWork(outcome)) counts.moved({ queue: submission.queue, service: request.service.name }, { queued: 1 });
     if (outcome.kind === 'stored') return toHit(request, outcome.stored, ticket);
     const accepted = toAccepted(outcome, prepared);
     if (outcome.kind === 'joined') metrics.joined++;
@@ -167,12 +170,17 @@ export function createSubmit({
   /** Resolves once the promise of the request's durability holds. Keeps nothing of the request: its body may be large and the wait long. */
   async function submit(request: SubmitRequest): Promise<Submitted> {
     const { service, namespace } = request;
-    if (request.waits) live.ensureRoom();
     const startedAt = performance.now();
     const now = clock.now();
     const queue = services.knownNumber(namespace, service.name) ?? (await services.number(namespace, service.name));
-    const prepared = await prepare(request, { queue, now });
-    if (!prepared) return forgotten;
+    if (request.durability === 'none') return forget(request, { queue, now });
+    const shared = sharedBy(request);
+    const known = atHand(request, { queue, now, shared });
+    if (known) return toHit(request, known);
+    if (request.waits) live.ensureRoom();
+    const made = prepare(request, { queue, now, shared });
+    const ticket = admission.admit({ service, queue });
+    const prepared = admitted(made, ticket instanceof Promise ? await ticket : ticket);
     // What the 202 will say of the queue is read while the store writes.
     counts.look();
     let outcome: SubmitOutcome | undefined;
@@ -189,19 +197,23 @@ export function createSubmit({
     const startedAt = performance.now();
     const now = clock.now();
     const answers: (Submitted | WaitlessError)[] = [];
-    const prepared: { at: number; one: Prepared }[] = [];
+    const made: { at: number; one: Omit<Prepared, 'ticket'> }[] = [];
     const take = async (request: SubmitRequest, at: number): Promise<void> => {
       const { service, namespace } = request;
       try {
         const queue = services.knownNumber(namespace, service.name) ?? (await services.number(namespace, service.name));
-        const one = await prepare(request, { queue, now });
         answers[at] = forgotten;
-        if (one) prepared.push({ at, one });
+        if (request.durability === 'none') await forget(request, { queue, now });
+        else made.push({ at, one: prepare(request, { queue, now }) });
       } catch (error) {
         answers[at] = asProblem(error);
       }
     };
     for (const [at, request] of requests.entries()) if (request.durability !== 'none') await take(request, at);
+    const tickets = await admission.admitAll(
+      made.map(({ one: { request, submission } }) => ({ service: request.service, queue: submission.queue })),
+    );
+    const prepared = made.map(({ at, one }, i) => ({ at, one: admitted(one, tickets[i]!) }));
     let outcomes: SubmitOutcome[] = [];
     try {
       if (prepared.length > 0)
@@ -224,7 +236,21 @@ export function createSubmit({
     return answers;
   }
 
-  function toHit(request: Pick<SubmitRequest, 'correlationId'>, stored: StoredResult, { fields }: Ticket): Hit {
+  /** A stored result that needs no look at the store, nor at the limits: it makes no work. */
+  function atHand(
+    { idempotencyKey, service }: SubmitRequest,
+    { queue, now, shared: { sharing } }: { queue: number; now: number; shared: Shared },
+  ): StoredResult | undefined {
+    // An idempotency key comes first, and the answers of a service with a rate tell what is left of it.
+    if (sharing === null || idempotencyKey !== null || service.rate !== undefined) return undefined;
+    return engine.atHand?.({ queue, sharing }, now);
+  }
+
+  function toHit(
+    request: Pick<SubmitRequest, 'correlationId'>,
+    stored: StoredResult,
+    { fields }: Pick<Ticket, 'fields'> = { fields: {} },
+  ): Hit {
     const { operation, storedAt } = stored;
     const id = ids.operationId(operation);
     metrics.storedHits++;

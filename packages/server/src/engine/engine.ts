@@ -503,6 +503,11 @@ export interface Engine {
   queueById(id: number): Promise<Queue | undefined>;
 
   submit(batch: readonly Submission[], nowMs: number): Promise<SubmitOutcome[]>;
+  /**
+   * The stored result that a submit without an idempotency key would be answered with, where the engine has it at hand and knows that it is the newest;
+   * undefined says nothing. Spares the hit everything that only new work needs. Absent: it has none at hand.
+   */
+  atHand?(wanted: { queue: number; sharing: Sharing }, nowMs: number): StoredResult | undefined;
   /** Up to `max` ready operations. With `wait`, resolves when there is at least one, or with none when the signal aborts. */
   lease(wanted: LeaseWanted, nowMs: number, signal?: AbortSignal): Promise<LeasedOperation[]>;
   extend(extension: Extension, nowMs: number): Promise<ExtendOutcome>;

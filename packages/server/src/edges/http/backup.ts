@@ -41,7 +41,10 @@ export function backupHandlers({ backups, live, maxWaitMs }: BackupDependencies)
   const look: Handler = (exchange) => {
     requireOperator(exchange, 'look at backups');
     if (!backups.last)
-      throw new WaitlessError('not-found', 'no backup was made since the server has started; POST /v1/backup makes one');
+      throw new WaitlessError(
+        'not-found',
+        'no backup was made since the server has started; POST /v1/backup makes one',
+      );
     return jsonAnswer(200, backupJson(backups.last));
   };
 

@@ -1,7 +1,7 @@
 // Reads the items of a batch, from one JSON array or from lines. An item that is wrong is an error in its place and spoils no other.
 import { isUtf8 } from 'node:buffer';
 import { METHODS } from 'node:http';
-import { WaitlessError } from '@waitless/protocol';
+import { mostBatchItems as mostItems, WaitlessError } from '@waitless/protocol';
 import { JsonScan } from './batch-scan.ts';
 import { fieldError } from './shape.ts';
 
@@ -17,7 +17,6 @@ export interface BatchItem {
   body: Buffer;
 }
 
-export const mostItems = 1000;
 /** Envelopes are a few levels deep; more is an attack on whoever recurses. Bodies are opaque and may be as deep as they like. */
 const mostDepth = 64;
 /** One more than a request of its own may have: the check that both share then says so. */
@@ -56,7 +55,7 @@ export function readArray(bytes: Buffer): (BatchItem | WaitlessError)[] {
   const items: (BatchItem | WaitlessError)[] = [];
   if (scan.next() !== openBracket) {
     scan.value(mostDepth);
-    if (scan.next() !== undefined) throw scan.wrong('something stands after the value');
+    if (scan.next() !== undefined) throw scan.wrong('something stands after it; one item a line is application/x-ndjson');
     throw fieldError('invalid-parameter', '', 'must be a JSON array of items, or lines of application/x-ndjson');
   }
   scan.take(openBracket);

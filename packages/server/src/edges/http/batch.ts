@@ -1,14 +1,12 @@
 // POST /v1/batch: many requests in one, each judged as it would be on its own, all of them written together.
 import { WaitlessError } from '@waitless/protocol';
-import { receiptJson } from '../../core/document.ts';
 import type { Outlooks } from '../../core/outlook.ts';
 import type { Services } from '../../core/services.ts';
-import type { SubmitRequest, Submitted, SubmitVerbs } from '../../core/submit.ts';
+import type { SubmitRequest, SubmitVerbs } from '../../core/submit.ts';
+import { answerOf, goesInLines, jsonType, linesType, outcomeJson, pausesOf } from './batch-answers.ts';
 import { type BatchItem, readArray, readLines } from './batch-items.ts';
-import type { Answer, Exchange, FieldLookup, Handler } from './exchange.ts';
-import { problemAnswer } from './problems.ts';
+import type { Exchange, FieldLookup, Handler } from './exchange.ts';
 import { checkFields, checkTarget } from './raw-checks.ts';
-import { storedFields } from './results.ts';
 import { readSubmission } from './submission.ts';
 
 export interface BatchDependencies {
@@ -18,8 +16,6 @@ export interface BatchDependencies {
 }
 
 const mostBytes = 16 * 1024 * 1024;
-const jsonType = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
-const linesType = /^application\/(?:x-)?ndjson\s*(?:;|$)/i;
 
 /** Fields of a submit: on the batch itself they would be believed to hold for its items. */
 const ofItems = [
@@ -78,6 +74,7 @@ export function batchHandler({ services, submit, outlooks }: BatchDependencies):
   }
 
   return async (exchange) => {
+    const receivedAt = performance.now();
     for (const name of ofItems) {
       if (exchange.headers(name) !== undefined)
         throw new WaitlessError('invalid-parameter', `${name} belongs into the headers of an item, not of the batch`, {
@@ -92,12 +89,10 @@ export function batchHandler({ services, submit, outlooks }: BatchDependencies):
     const submitted = requests.length === 0 ? [] : await submit.submitAll(requests);
     // The bodies are stored or handed on.
     exchange.releaseBody();
-    const pause = pauses(outlooks);
+    const pause = pausesOf({ services, outlooks, receivedAt });
     let next = 0;
     const outcomes = made.map((one) =>
-      one instanceof WaitlessError
-        ? outcomeJson(exchange, one, pause)
-        : outcomeJson(exchange, submitted[next++]!, () => pause(one.service, submitted[next - 1] as Accepted)),
+      outcomeJson(exchange, one instanceof WaitlessError ? one : submitted[next++]!, pause),
     );
     return answerOf(outcomes, goesInLines(exchange, inLines));
   };
@@ -140,24 +135,6 @@ function comesInLines({ headers }: Exchange): boolean {
   );
 }
 
-/** As the client asks, else as it sent. */
-function goesInLines({ headers }: Exchange, inLines: boolean): boolean {
-  const accepted = (headers('accept') ?? '').split(',').map((range) => range.trim());
-  if (accepted.some((range) => linesType.test(range))) return true;
-  return inLines && !accepted.some((range) => jsonType.test(range));
-}
-
-const answerOf = (items: readonly string[], inLines: boolean): Answer => ({
-  status: 200,
-  headers: [
-    'Content-Type',
-    inLines ? 'application/x-ndjson' : 'application/json; charset=utf-8',
-    'Cache-Control',
-    'no-store',
-  ],
-  body: inLines ? items.map((item) => `${item}\n`).join('') : `[${items.join(',')}]`,
-});
-
 /** First value of a field by lower-case name; several of one name as one list, as the fields of a request are read. */
 function lookUpIn(rawHeaders: readonly string[]): FieldLookup {
   if (rawHeaders.length === 0) return () => undefined;
@@ -168,25 +145,4 @@ function lookUpIn(rawHeaders: readonly string[]): FieldLookup {
     found.set(name, before === undefined ? rawHeaders[i + 1]! : `${before}, ${rawHeaders[i + 1]!}`);
   }
   return (name) => found.get(name);
-}
-
-/** What became of an item: the status, and what body and headers of the answer to a request of its own would have told. */
-function outcomeJson(exchange: Exchange, outcome: Submitted | Error): string {
-  if (outcome instanceof Error) {
-    const { status, headers, body } = problemAnswer(outcome, exchange);
-    const at = headers.indexOf('Retry-After');
-    return `{"status":${status},${at < 0 ? '' : `"retryAfter":${headers[at + 1]},`}"problem":${body as string}}`;
-  }
-  if (outcome.kind === 'forgotten') return '{"status":202}';
-  if (outcome.kind === 'stored') {
-    const { id, correlationId, stored, ageMs } = outcome;
-    const receipt = receiptJson({ ...stored.operation, id, correlationId }, exchange.base);
-    const [, age, , cacheStatus] = storedFields(stored, ageMs);
-    return `{"status":200,"operation":${receipt},"stored":true,"age":${age},"cacheStatus":"${cacheStatus}"}`;
-  }
-  const { replayed, fromStore, cacheStatus } = outcome;
-  return (
-    `{"status":${fromStore ? 200 : 202},"operation":${receiptJson(outcome, exchange.base)}` +
-    `${fromStore ? ',"stored":true' : ''}${replayed ? ',"replayed":true' : ''}${cacheStatus === undefined ? '' : `,"cacheStatus":"${cacheStatus}"`}}`
-  );
 }

@@ -208,19 +208,18 @@ describe('how long to hold', () => {
 
 describe('Cache-Control', () => {
   const nothing: CacheWish = { noStore: false, noCache: false, maxAgeMs: null, onlyIfCached: false };
-  const good: readonly (readonly [value: string | undefined, wish: Partial<CacheWish>])[] =
-    [
-      [undefined, {}],
-      ['', {}],
-      ['no-cache', { noCache: true }],
-      ['No-Store, max-age=0', { noStore: true, maxAgeMs: 0 }],
-      ['max-age="5"', { maxAgeMs: 5000 }],
-      ['max-age=60, MAX-AGE=5, max-age=7', { maxAgeMs: 5000 }],
-      ['max-age=99999999999999999999', { maxAgeMs: 365 * 86_400_000 }],
-      ['immutable, max-stale, min-fresh=x', {}],
-      ['x="no-store, only-if-cached", no-cache', { noCache: true }],
-      ['no-cache, Only-If-Cached', { noCache: true, onlyIfCached: true }],
-    ];
+  const good: readonly (readonly [value: string | undefined, wish: Partial<CacheWish>])[] = [
+    [undefined, {}],
+    ['', {}],
+    ['no-cache', { noCache: true }],
+    ['No-Store, max-age=0', { noStore: true, maxAgeMs: 0 }],
+    ['max-age="5"', { maxAgeMs: 5000 }],
+    ['max-age=60, MAX-AGE=5, max-age=7', { maxAgeMs: 5000 }],
+    ['max-age=99999999999999999999', { maxAgeMs: 365 * 86_400_000 }],
+    ['immutable, max-stale, min-fresh=x', {}],
+    ['x="no-store, only-if-cached", no-cache', { noCache: true }],
+    ['no-cache, Only-If-Cached', { noCache: true, onlyIfCached: true }],
+  ];
   for (const [value, wish] of good)
     test(`${value}: ${JSON.stringify(wish)}`, () =>
       assert.deepEqual(cacheWish(one('cache-control', value)), { ...nothing, ...wish }));

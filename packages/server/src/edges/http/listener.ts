@@ -64,6 +64,7 @@ export class HttpListener implements Service {
   #find: ((method: string, path: string) => Match) | undefined;
   #requests = 0;
   #connections = 0;
+  readonly #sockets = new Set<Socket>();
   #stopping = false;
   #url = '';
 
@@ -82,7 +83,11 @@ export class HttpListener implements Service {
     });
     this.#server.maxHeadersCount = 0;
     this.#server.timeout = Math.max(120_000, options.maxWaitMs + 70_000);
-    this.#server.on('connection', () => void this.#connections++);
+    this.#server.on('connection', (socket: Socket) => {
+      this.#connections++;
+      this.#sockets.add(socket);
+      socket.once('close', () => void this.#sockets.delete(socket));
+    });
     this.#server.on('request', (request, response) => void this.#serve(request, response, false));
     this.#server.on('checkContinue', (request, response) => void this.#serve(request, response, true));
     this.#server.on('checkExpectation', (request, response) =>
@@ -133,6 +138,8 @@ export class HttpListener implements Service {
     await this.#takeUpAll();
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeIdleConnections();
+    // Opened in advance, as browsers do, and never asked for anything: node counts those as busy until their first request.
+    for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
     const cut = setTimeout(() => this.#server.closeAllConnections(), this.#options.shutdownTimeoutMs);
     await closed;
     clearTimeout(cut);
@@ -175,7 +182,13 @@ export class HttpListener implements Service {
           {
             retryAfterSeconds: 1,
             members: { accepted: false },
-            headers: limitFields({ name: 'connection', quota: mostInHand, concurrent: true, remaining: 0, untilMs: 1000 }),
+            headers: limitFields({
+              name: 'connection',
+              quota: mostInHand,
+              concurrent: true,
+              remaining: 0,
+              untilMs: 1000,
+            }),
           },
         );
       if (request.httpVersionMajor !== 1) throw new WaitlessError('bad-request', 'only HTTP/1.1 is spoken here');

@@ -111,11 +111,11 @@ export const tagDescriptions: Readonly<Record<Route['tag'], string>> = {
   submit: `Send a request to a service with any of ${callMethods.join(', ')}. Method, path, query, headers and body reach the backend as they came; the answer is a 202 with the operation's id, or the result itself where the request waits for it.`,
   operations:
     'Look up what became of a request: its state, its result byte for byte, its attempts. Waiting requests hold until something changes.',
-  results:
-    'Results under a business key or a correlation id: look up, purge, compute anew.',
+  results: 'Results under a business key or a correlation id: look up, purge, compute anew.',
   workers:
     'Take work under a lease and answer it. The token of a lease is a capability for one attempt; backends that answer 202 use the same routes later.',
   services: 'The services there are, with their live counts.',
+  callbacks: 'The secrets that callbacks are signed with.',
   operate: 'Health, metrics, this document and pages for people.',
 };
 
@@ -197,6 +197,26 @@ export function bodyExamples(serverUrl: string): Readonly<Record<string, unknown
       savedAt: time,
       document: { target: { url: 'https://score.example.com', headers: {} }, timeout: '5m', concurrency: 4 },
     },
+    CallbackSecretPage: {
+      items: [
+        { id: 'cs_0f8e4c1b7a95d263', createdAt: time, ageSeconds: 3600, validUntil: null, readable: true },
+        {
+          id: 'cs_71d2a6b3c4e5f089',
+          createdAt: '2025-10-05T10:00:00.000Z',
+          ageSeconds: 7952400,
+          validUntil: '2026-01-06T10:00:00.000Z',
+          readable: true,
+        },
+      ],
+      next: null,
+    },
+    RotateRequest: { overlapHours: 24 },
+    RotatedSecret: {
+      id: 'cs_0f8e4c1b7a95d263',
+      secret: 'whsec_SECRET',
+      createdAt: time,
+      previous: { id: 'cs_71d2a6b3c4e5f089', validUntil: '2026-01-06T10:00:00.000Z' },
+    },
     Backup: {
       state: 'done',
       file: '/var/lib/waitless/backups/waitless-2026-01-05T10-00-00-000Z.db',
@@ -212,8 +232,8 @@ export function bodyExamples(serverUrl: string): Readonly<Record<string, unknown
       { service: 'scores', body: 'customer=43' },
     ],
     BatchItem: { service: 'score', headers: { 'Content-Type': 'application/json' }, body: { customerId: 42 } },
-    BatchResponse: [{ status: 202, operation: receipt }, unknownService],
-    BatchOutcome: { status: 202, operation: receipt },
+    BatchResponse: [{ status: 202, operation: receipt, retryAfter: 3 }, unknownService],
+    BatchOutcome: { status: 202, operation: receipt, retryAfter: 3 },
     LeaseRequest: {
       worker: 'worker-1',
       max: 10,

@@ -86,7 +86,10 @@ function problem(status: number, codes: readonly ErrorCode[], base: string): Fie
   const pause = status === 429 || status === 503 || codes.includes('idempotency-in-progress');
   return {
     description: codes.map((code) => `\`${code}\`: ${entryOf(code).title}.`).join(' '),
-    headers: headerRefs(pause ? ['Retry-After'] : []),
+    headers: headerRefs([
+      ...(pause ? ['Retry-After'] : []),
+      ...(status === 429 ? ['RateLimit-Policy', 'RateLimit'] : []),
+    ]),
     content: { 'application/problem+json': { schema: component('schemas', 'Problem'), examples } },
   };
 }

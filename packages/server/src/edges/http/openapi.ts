@@ -34,6 +34,8 @@ const receiptHeaders = [
   'Idempotent-Replayed',
   'Operation-Durability',
   'Cache-Status',
+  'RateLimit-Policy',
+  'RateLimit',
 ];
 const resultHeaders = [
   'Operation-Id',

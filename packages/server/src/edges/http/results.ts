@@ -38,6 +38,19 @@ export function storedFields({ freshUntil, storedAt }: StoredResult, ageMs: numb
 const onlyInEnvelope = (status: number): boolean =>
   status === 401 || status === 407 || (status >= 300 && status < 400 && status !== 303);
 
+/** A stored result is replayed again and again: what of its fields may be is found out once. */
+const known = new WeakMap<readonly string[], readonly string[]>();
+
+/** The fields that may act on the client, of those that the backend sent. */
+function replayable(headers: readonly string[]): readonly string[] {
+  let kept = known.get(headers);
+  if (!kept) {
+    kept = headers.filter((_, i) => isReplayable(headers[i - (i % 2)]!.toLowerCase()));
+    known.set(headers, kept);
+  }
+  return kept;
+}
+
 /** 200-599 with a body where HTTP allows one. */
 export function replayAnswer(exchange: Pick<Exchange, 'base' | 'headers'>, { id, status, replay }: Replayed): Answer {
   if (onlyInEnvelope(replay.status)) {
@@ -47,10 +60,7 @@ export function replayAnswer(exchange: Pick<Exchange, 'base' | 'headers'>, { id,
       { headers: { 'Operation-Id': id } },
     );
   }
-  const headers: string[] = [];
-  for (let i = 0; i < replay.headers.length; i += 2) {
-    if (isReplayable(replay.headers[i]!.toLowerCase())) headers.push(replay.headers[i]!, replay.headers[i + 1]!);
-  }
+  const headers = [...replayable(replay.headers)];
   const etag = `"${replay.hash}"`;
   headers.push(
     'Operation-Id',

@@ -42,12 +42,20 @@ export function serviceHandlers({ services, made, shown }: ServicesDependencies)
     const name = nameIn(exchange);
     const { value } = await jsonBody(exchange, { limit: controlBytes });
     if (typeof value !== 'object' || value === null || Array.isArray(value))
-      throw fieldError('invalid-parameter', '', 'must be a JSON object such as {"target": {"url": "https://score.example.com"}}');
+      throw fieldError(
+        'invalid-parameter',
+        '',
+        'must be a JSON object such as {"target": {"url": "https://score.example.com"}}',
+      );
     const { isNew } = await made.save(name, { text: JSON.stringify(value), document: value });
     // Somebody may have removed it in this moment.
     const service = services.get(name);
     if (!service) throw new WaitlessError('unknown-service', `the service ${name} was removed again meanwhile`);
-    return jsonAnswer(isNew ? 201 : 200, json(service), isNew ? ['Location', `${exchange.base}/v1/services/${name}`] : []);
+    return jsonAnswer(
+      isNew ? 201 : 200,
+      json(service),
+      isNew ? ['Location', `${exchange.base}/v1/services/${name}`] : [],
+    );
   };
 
   const remove: Handler = async (exchange) => {

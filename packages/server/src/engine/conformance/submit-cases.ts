@@ -55,6 +55,29 @@ export const submitCases: Case[] = [
     },
   },
   {
+    name: 'a row the store cannot take is refused alone, wherever it stands in its call, and the others of the call are stored',
+    async run(f) {
+      const key = (text: string) => ({
+        idempotency: { key: text, fingerprint: text, expiresAt: f.clock.now() + 60_000, retryFailed: false },
+      });
+      const bad = { queue: 999_999 };
+      const wanted = [bad, {}, key('a'), bad, key('a'), {}, { ...bad, ...key('b') }, key('b'), bad];
+      const batch = await Promise.all(wanted.map((more) => f.submission(more)));
+      const outcomes = await f.engine.submit(batch, f.clock.now());
+      assert.deepEqual(
+        outcomes.map(({ kind }) => kind),
+        ['refused', 'new', 'new', 'refused', 'replayed', 'new', 'refused', 'new', 'refused'],
+      );
+      for (const outcome of outcomes) if (outcome.kind === 'refused') assert.ok(outcome.error instanceof Error);
+      const counts = await f.engine.counts();
+      assert.equal(counts.find(({ queue }) => queue.service === 'work')?.counts.queued, 4);
+      assert.equal((await f.lease()).length, 4);
+      // The store is as good as before, and every number is given once.
+      const seqs = outcomes.flatMap((outcome) => (outcome.kind === 'new' ? outcome.seq : []));
+      assert.ok(!seqs.includes(await f.submit()));
+    },
+  },
+  {
     name: 'durability memory is accepted and found by reads that follow',
     async run(f) {
       const submission = await f.submission({ durability: 'memory' });

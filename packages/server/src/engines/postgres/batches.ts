@@ -11,7 +11,8 @@ import type {
 import { Batcher } from './batcher.ts';
 import type { Connection, Connections } from './connections.ts';
 import { appendBatch } from './log.ts';
-import { applyClockBatch, extendBatch, settleBatch, type SettleContext } from './settle.ts';
+import { extendBatch } from './extend.ts';
+import { applyClockBatch, settleBatch, type SettleContext } from './settle.ts';
 import { createSubmits, type Submits, type SubmitsContext } from './submits.ts';
 
 /** Batches of the hot calls: larger ones hold their locks longer and save nothing more. */

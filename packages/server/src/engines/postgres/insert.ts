@@ -24,11 +24,11 @@ const takes = { compare: 0, force: 1, follow: 2 } as const;
 
 /**
  * Takes the shares of a batch, each at most once: the row names the operation that computes from now on. Whoever saw another state than there is takes
- * nothing and looks again. Those with a row go first, in the order in which whatever else touches several of them does it.
+ * nothing and looks again. In the order of shares, as all that touch several rows of them: by bytes, as the column has it.
  */
 const takeShares = `, claimed AS (
   INSERT INTO keyed AS k (queue, share, identity, running, early)
-  SELECT queue, share, identity, seq, $25::bool FROM free WHERE share IS NOT NULL AND take < ${takes.follow} ORDER BY row_id, queue, share
+  SELECT queue, share, identity, seq, $25::bool FROM free WHERE share IS NOT NULL AND take < ${takes.follow} ORDER BY queue, share COLLATE "C"
   ON CONFLICT (queue, share) DO UPDATE SET running = excluded.running, early = excluded.early
   WHERE EXISTS (SELECT FROM free f WHERE f.seq = excluded.running AND (f.take = ${takes.force} OR
     (k.running IS NOT DISTINCT FROM f.seen_running AND k.stored IS NOT DISTINCT FROM f.seen_stored)))
@@ -43,10 +43,10 @@ WITH input AS MATERIALIZED (
   SELECT nextval('operation_seq') AS seq, i.*
   FROM unnest($3::int4[], $4::uuid[], $5::int4[], $6::int8[], $7::int8[], $8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::int8[], $13::int8[],
     $14::int4[], $15::int8[], $16::text[], $17::text[], $18::text[], $19::text[], $20::bytea[], $21::text[], $22::text[], $23::int8[]${
-      shared ? ', $26::text[], $27::text[], $28::text[], $29::int4[], $30::int8[], $31::int8[], $32::int8[]' : ''
+      shared ? ', $26::text[], $27::text[], $28::text[], $29::int4[], $30::int8[], $31::int8[]' : ''
     }) WITH ORDINALITY AS i (queue, nonce, stage, rank, wake_at, created_at, deadline_at, retention_ms, keep_until, run_at, start_by_at,
       lease_kind, lease_ms, worker, correlation, labels, head, body, key, fingerprint, key_expires_at${
-        shared ? ', business_key, share, identity, take, row_id, seen_running, seen_stored' : ''
+        shared ? ', business_key, share, identity, take, seen_running, seen_stored' : ''
       }, ord)
 )${
   once
@@ -133,7 +133,6 @@ function timesOf({ submission: s, taker }: SubmitItem, now: number): Times {
 /** How a submission of this batch takes its share, and the row as it was seen. */
 export interface Claim {
   take: keyof typeof takes;
-  row: number | null;
   running: number | null;
   stored: number | null;
 }
@@ -184,7 +183,6 @@ export async function insert(
           textArray(all.map((s) => s.sharing?.share ?? null)),
           textArray(all.map((s) => s.sharing?.identity ?? null)),
           int4Array(claims.map(({ take }) => takes[take])),
-          int8Array(claims.map(({ row }) => row)),
           int8Array(claims.map(({ running }) => running)),
           int8Array(claims.map(({ stored }) => stored)),
         ]

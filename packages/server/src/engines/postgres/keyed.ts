@@ -1,9 +1,10 @@
 // What stands under shares and business keys: parts of the statements that end and remove operations, the look-up by key, and forgetting.
 //
 // A row of `keyed` names at most one operation that runs and at most one whose result is stored. It stays while an operation that points to it is
-// there: of several under way at once one may fail and another still bring a result. Rows of one statement are taken in the order of their numbers.
+// there: of several under way at once one may fail and another still bring a result. Every statement that takes several
+// rows does it in the order of their shares, or two could each hold a row that the other waits for.
 import type { KeyFound, KeyName, StoredResult } from '../../engine/engine.ts';
-import { type RecordColumns, stage } from '../rows.ts';
+import { stage } from '../rows.ts';
 import type { Connections, Statement } from './connections.ts';
 import { type ResultColumns, type Reads, recordColumns, recordTables, resultColumns, toResult } from './read.ts';
 import { notBefore } from './time-line.ts';
@@ -14,25 +15,30 @@ import { notBefore } from './time-line.ts';
  */
 export const sharedUntil = `CASE WHEN h.fresh_ms > 0 AND (SELECT true FROM keyed k WHERE k.id = o.keyed LIMIT 1) THEN ${notBefore('$1::int8')} + h.fresh_ms + h.stale_ms END`;
 
+/** Operations `e` by their rows, in the order of shares. */
+const ordered =
+  'CROSS JOIN LATERAL (SELECT queue, share FROM keyed WHERE id = e.keyed LIMIT 1) s GROUP BY e.keyed, s.queue, s.share ORDER BY s.queue, s.share';
+
 /**
- * Part of a statement that ends operations: they run no more, and the newest of them whose result is kept is the stored one.
+ * Part of a statement that ends operations: they run no more, and the newest of them whose result is kept (`kept`, which begins with its number) is the stored one.
  * `which` gives number, row, when it ended, and for how long its result is fresh and stale: null where nobody else gets it.
  */
 export const endShares = (which: string): string => `ended_shares AS (
-  SELECT keyed, array_agg(seq) AS seqs, max(seq) FILTER (WHERE fresh_ms IS NOT NULL) AS winner FROM (${which}) e GROUP BY keyed ORDER BY keyed
+  SELECT e.keyed, array_agg(e.seq) AS seqs,
+    max(ARRAY[e.seq, e.updated_at, e.updated_at + e.fresh_ms, e.updated_at + e.fresh_ms + e.stale_ms, e.fresh_ms]) FILTER (WHERE e.fresh_ms IS NOT NULL) AS kept
+  FROM (${which}) e ${ordered}
 ), shares AS (
   UPDATE keyed k SET running = CASE WHEN k.running = ANY (v.seqs) THEN NULL ELSE k.running END,
-    stored = coalesce(v.winner, k.stored),
-    stored_at = CASE WHEN v.winner IS NULL THEN k.stored_at ELSE w.updated_at END,
-    fresh_until = CASE WHEN v.winner IS NULL THEN k.fresh_until WHEN w.fresh_ms > 0 THEN w.updated_at + w.fresh_ms END,
-    stale_until = CASE WHEN v.winner IS NULL THEN k.stale_until WHEN w.fresh_ms > 0 THEN w.updated_at + w.fresh_ms + w.stale_ms END
-  FROM ended_shares v LEFT JOIN (${which}) w ON w.seq = v.winner
-  WHERE k.id = v.keyed AND (v.winner IS NOT NULL OR k.running = ANY (v.seqs))
+    stored = CASE WHEN v.kept IS NULL THEN k.stored ELSE v.kept[1] END,
+    stored_at = CASE WHEN v.kept IS NULL THEN k.stored_at ELSE v.kept[2] END,
+    fresh_until = CASE WHEN v.kept IS NULL THEN k.fresh_until WHEN v.kept[5] > 0 THEN v.kept[3] END,
+    stale_until = CASE WHEN v.kept IS NULL THEN k.stale_until WHEN v.kept[5] > 0 THEN v.kept[4] END
+  FROM ended_shares v WHERE k.id = v.keyed AND (v.kept IS NOT NULL OR k.running = ANY (v.seqs))
 )`;
 
 /** Part of a statement that removes operations: no row names them any more, and one that names none goes with them. `which` gives number and row. */
 export const leaveShares = (which: string): string => `pointed AS MATERIALIZED (
-  SELECT k.* FROM (SELECT keyed, array_agg(seq) AS seqs FROM (${which}) e GROUP BY keyed ORDER BY keyed) g CROSS JOIN LATERAL (
+  SELECT k.* FROM (SELECT e.keyed, array_agg(e.seq) AS seqs FROM (${which}) e ${ordered}) g CROSS JOIN LATERAL (
     SELECT k.id, k.running IS NULL OR k.running = ANY (g.seqs) AS idle, k.stored IS NULL OR k.stored = ANY (g.seqs) AS bare,
       k.running = ANY (g.seqs) OR k.stored = ANY (g.seqs) AS named
     FROM keyed k WHERE k.id = g.keyed FOR UPDATE
@@ -69,7 +75,7 @@ const forgetKey: Statement = {
   name: 'forget',
   text: `
 WITH doomed AS MATERIALIZED (
-  SELECT id, running IS NOT NULL OR stored IS NOT NULL AS named FROM keyed WHERE queue = $1::int4 AND identity = $2 ORDER BY id FOR UPDATE
+  SELECT id, running IS NOT NULL OR stored IS NOT NULL AS named FROM keyed WHERE queue = $1::int4 AND identity = $2 ORDER BY queue, share FOR UPDATE
 ), gone AS (
   DELETE FROM keyed k USING doomed d WHERE k.id = d.id
 )
@@ -89,9 +95,7 @@ export async function lookUpIn(
   // A stored result before one that is being computed.
   const row = rows.find(([storedAt]) => storedAt !== null) ?? rows[0];
   if (!row) return undefined;
-  const [operation] = await reads.records([
-    row.slice(timeColumns + resultWidth),
-  ] as unknown as RecordColumns[] as never);
+  const [operation] = await reads.records([row.slice(timeColumns + resultWidth)]);
   const [storedAt, freshUntil] = row as [number | null, number | null];
   if (storedAt === null) return { kind: 'running', operation: operation! };
   const result = toResult(row.slice(timeColumns, timeColumns + resultWidth) as unknown as ResultColumns);

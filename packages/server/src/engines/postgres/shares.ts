@@ -11,7 +11,7 @@ import { type ResultColumns, recordColumns, recordTables, resultColumns, toResul
 /** Two rows for each share that is there: what runs and what is stored, with its result as far as it may still answer. */
 const findShares: Statement = {
   name: 'shares',
-  text: `SELECT k.queue, k.share, k.id, k.running, k.stored, k.stored_at, k.fresh_until, k.stale_until, k.early, p.role, ${resultColumns('x')}, ${recordColumns}
+  text: `SELECT k.queue, k.share, k.running, k.stored, k.stored_at, k.fresh_until, k.stale_until, k.early, p.role, ${resultColumns('x')}, ${recordColumns}
     FROM unnest($1::int4[], $2::text[]) AS w (queue, share)
     CROSS JOIN LATERAL (SELECT * FROM keyed k WHERE k.queue = w.queue AND k.share = w.share LIMIT 1) k
     CROSS JOIN (VALUES (0), (1)) AS p (role)
@@ -22,7 +22,6 @@ const findShares: Statement = {
 type ShareColumns = [
   queue: number,
   share: string,
-  id: number,
   running: number | null,
   stored: number | null,
   storedAt: number | null,
@@ -31,7 +30,7 @@ type ShareColumns = [
   early: boolean,
   role: number,
 ];
-const shareColumns = 10;
+const shareColumns = 9;
 const resultWidth = 6;
 
 interface Share {
@@ -41,11 +40,11 @@ interface Share {
   stored: { storedAt: number; freshUntil: number | null; staleUntil: number | null; found: StoredResult | null } | null;
 }
 
-const nothing: Share = { row: { row: null, running: null, stored: null }, running: null, stored: null };
+const nothing: Share = { row: { running: null, stored: null }, running: null, stored: null };
 
 function readShare(share: Share | undefined, row: Row, { queues }: KeysContext): Share {
-  const [, , id, running, stored, storedAt, freshUntil, staleUntil, early, role] = row as unknown as ShareColumns;
-  const at = share ?? { ...nothing, row: { row: id, running, stored } };
+  const [, , running, stored, storedAt, freshUntil, staleUntil, early, role] = row as unknown as ShareColumns;
+  const at = share ?? { ...nothing, row: { running, stored } };
   const result = row.slice(shareColumns, shareColumns + resultWidth) as unknown as ResultColumns;
   const columns = row.slice(shareColumns + resultWidth) as unknown as RecordColumns;
   // An operation that is not there, or not under way, is as good as none.

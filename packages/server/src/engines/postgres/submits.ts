@@ -59,7 +59,10 @@ export function createSubmits(context: SubmitsContext): Submits {
       taker: submission.runAt <= now ? takers.reserve(submission.queue, submission.body.length) : undefined,
     }));
     let seqs: ReadonlyMap<number, number> = new Map();
-    const leaseMs = items.flatMap(({ taker }) => taker?.wanted.leaseMs ?? []);
+    // The clock looks at such a row at the end of its lease, or at its deadline where that comes first.
+    const leaseMs = items.flatMap(({ taker, submission: s }) =>
+      taker ? Math.min(taker.wanted.leaseMs, s.deadlineAt - now) : [],
+    );
     try {
       const answer = await (leaseMs.length === 0
         ? store(items)

@@ -10,7 +10,7 @@ import { logStatements } from './log.ts';
 import { pollStatements } from './polls.ts';
 import { cancelStatements, readStatements } from './read.ts';
 import { settleStatements } from './settle.ts';
-import { diskFull } from './store-error.ts';
+import { codeOf, diskFull, isFatal, type StoreError, toStoreError } from './store-error.ts';
 import type { Store } from './store.ts';
 import { submitStatements } from './submit.ts';
 import { sweepStatements } from './sweep.ts';
@@ -73,6 +73,8 @@ export interface Calls {
   committed(out: Writer): string[];
   /** After a rollback: nothing of the group has happened. */
   rolledBack(): void;
+  /** After a call failed: whether one item of several was to blame that was not known before. Done again, the call refuses that one alone. */
+  blamed(id: number): boolean;
   /** Between two groups: gives room back to the disk where the last sweep left time for it. */
   betweenGroups(): void;
 }
@@ -92,7 +94,18 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
   const sweeps = sweepStatements(store, { keyed, polls, madeReady });
   const documents = documentStatements(store);
   const log = logStatements(store);
+  /** Items of submits and settles that the store could not take, by call and place in it: refused when the call is done again. */
+  const blamed = new Map<number, { refusals: Map<number, { kind: 'refused'; error: StoreError }>; fresh: boolean }>();
   let vacuumDue = false;
+
+  /** Remembers which item of several spoiled its call. The hot path pays for no savepoint this way: nothing is undone but by the group's rollback. */
+  function blame(id: number, index: number, error: unknown): void {
+    if (isFatal(error) || codeOf(error) === diskFull.error.code) return;
+    const of = blamed.get(id) ?? { refusals: new Map(), fresh: true };
+    of.refusals.set(index, { kind: 'refused', error: toStoreError(error) });
+    of.fresh = true;
+    blamed.set(id, of);
+  }
 
   function other(call: OtherCall, reader: Reader): unknown {
     switch (call.op) {
@@ -192,14 +205,22 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
         // Submissions of durability `memory` are answered when they are written and before they are synced.
         const to = rows.every((row) => row.memory === 1) ? early : out;
         to.cells.push(kind, id, count);
-        for (const row of rows) {
-          const outcome = ballast.full ? diskFull : submit(row);
+        const refusals = blamed.get(id)?.refusals;
+        for (const [index, row] of rows.entries()) {
+          let outcome;
+          try {
+            outcome = ballast.full ? diskFull : (refusals?.get(index) ?? submit(row));
+          } catch (error) {
+            if (count > 1) blame(id, index, error);
+            throw error;
+          }
           if (outcome.kind === 'new' && !outcome.expired) to.cells.push(outcome.seq);
           else to.cells.push(0, outcome);
         }
       } else if (kind === callKinds.settle) {
         const count = reader.number();
         out.cells.push(kind, id, count);
+        const refusals = blamed.get(id)?.refusals;
         for (let i = 0; i < count; i++) {
           const row = {
             seq: reader.number(),
@@ -207,7 +228,14 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
             backendStatus: reader.maybeNumber(),
             transition: readTransition(reader),
           };
-          writeSettleOutcome(out, settles.settle(row));
+          let outcome;
+          try {
+            outcome = refusals?.get(i) ?? settles.settle(row);
+          } catch (error) {
+            if (count > 1) blame(id, i, error);
+            throw error;
+          }
+          writeSettleOutcome(out, outcome);
         }
       } else if (kind === callKinds.lease) {
         const { taker, wait } = readTaker(id, reader);
@@ -236,7 +264,15 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
       store.flushCounters();
       log.flush();
     },
+    blamed(id) {
+      const of = blamed.get(id);
+      const again = of?.fresh === true;
+      if (again) of!.fresh = false;
+      else blamed.delete(id);
+      return again;
+    },
     committed(out) {
+      blamed.clear();
       for (const taker of store.takers.committed()) writeLeases(out, taker);
       return log.committed();
     },

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
 import { conformance } from '../../engine/conformance/conformance.ts';
+import { fixture, result } from '../../engine/conformance/fixture.ts';
 import type { LeaseWanted, Submission } from '../../engine/engine.ts';
 import { sqliteEngine } from './engine.ts';
 import { selectEvents } from './log.ts';
@@ -162,4 +163,35 @@ test('sqlite: a closed store refuses, it does not hang', async () => {
   await engine.close();
   await assert.rejects(engine.counts(), /closed/);
   await store.destroy();
+});
+
+test('sqlite: an answer the store cannot take fails alone, and its lease still holds', async () => {
+  const f = await fixture({
+    name: 'sqlite in memory',
+    create: async () => ({ engine: () => sqliteEngine({ folder: ':memory:' }), destroy: async () => {} }),
+  });
+  try {
+    for (let i = 0; i < 3; i++) await f.submit();
+    const leases = await f.lease();
+    const outcomes = await f.engine.settle(
+      leases.map(({ seq, leaseNo }, i) => ({
+        seq,
+        leaseNo,
+        backendStatus: 200,
+        // No engine can keep a result without its hash, and no caller makes one.
+        transition: { to: 'succeeded', result: { ...result('x'), ...(i === 1 ? { hash: null as never } : {}) } },
+      })),
+      f.clock.now(),
+    );
+    assert.deepEqual(
+      outcomes.map(({ kind }) => kind),
+      ['recorded', 'refused', 'recorded'],
+    );
+    const [, refused] = outcomes;
+    assert.ok(refused?.kind === 'refused' && refused.error instanceof Error);
+    const [again] = await f.settle(leases[1]!, { to: 'succeeded', result: result('x') });
+    assert.equal(again?.kind, 'recorded');
+  } finally {
+    await f.end();
+  }
 });

@@ -222,8 +222,6 @@ export function sqliteEngine(options: SqliteOptions): Engine {
     queueById: async (id) => (await ask<Queue | null>({ op: 'queueById', id })) ?? undefined,
     submit(batch, now) {
       at(now);
-      const known = batch.length === 1 ? hot.answer(batch[0]!, nowMs) : undefined;
-      if (known) return Promise.resolve([known]);
       const { answer } = call<SubmitOutcome[]>(callKinds.submit, () => {
         writer.cells.push(batch.length);
         for (const submission of batch) writeSubmission(writer, submission);
@@ -234,6 +232,10 @@ export function sqliteEngine(options: SqliteOptions): Engine {
         for (const [i, s] of batch.entries()) if (s.durability === 'stored') hot.learn(s, outcomes[i]!);
         return outcomes;
       });
+    },
+    atHand(wanted, now) {
+      at(now);
+      return hot.answer(wanted, nowMs);
     },
     lease(wanted, now, abort) {
       at(now);

@@ -2,7 +2,7 @@
 //
 // Never staler than the store: every commit that changes what is stored under a share names it in the message that tells of the commit, and
 // that message comes before any answer that could show the change. Only this process writes the file, so nobody else can.
-import type { StoredResult, Submission, SubmitOutcome } from '../../engine/engine.ts';
+import type { Sharing, StoredResult, Submission, SubmitOutcome } from '../../engine/engine.ts';
 import { judgeShare } from '../../engine/sharing.ts';
 
 /** Bytes of results held. Less and a few hundred pages of 100 KB push each other out; more is memory that a small machine lacks. */
@@ -11,7 +11,7 @@ const mostBytes = 16 * 1024 * 1024;
 const entryBytes = 1024;
 
 interface Entry {
-  outcome: SubmitOutcome & { kind: 'stored' };
+  stored: StoredResult;
   bytes: number;
 }
 
@@ -28,18 +28,18 @@ export class HotResults {
   readonly #entries = new Map<string, Entry>();
   #bytes = 0;
 
-  /** The stored result that answers a submission, if it is here. A stale one is not: the store has to begin its refresh. */
-  answer({ sharing, queue, idempotency }: Submission, nowMs: number): SubmitOutcome | undefined {
-    if (sharing === null || idempotency !== null || this.#entries.size === 0) return undefined;
+  /** The stored result that answers a submit, if it is here. A stale one is not: the store has to begin its refresh. */
+  answer({ queue, sharing }: { queue: number; sharing: Sharing }, nowMs: number): StoredResult | undefined {
+    if (this.#entries.size === 0) return undefined;
     const name = shareName(queue, sharing.share);
     const entry = this.#entries.get(name);
     if (!entry) return undefined;
-    const { storedAt, freshUntil } = entry.outcome.stored;
+    const { storedAt, freshUntil } = entry.stored;
     const verdict = judgeShare(sharing, { running: null, stored: { storedAt, freshUntil, staleUntil: null } }, nowMs);
     if (verdict.kind !== 'serve') return undefined;
     this.#entries.delete(name);
     this.#entries.set(name, entry);
-    return entry.outcome;
+    return entry.stored;
   }
 
   /** The store has answered a submission with this. */
@@ -50,7 +50,7 @@ export class HotResults {
     if (bytes > mostBytes / 16) return;
     const name = shareName(queue, sharing.share);
     this.forget(name);
-    this.#entries.set(name, { outcome, bytes });
+    this.#entries.set(name, { stored: outcome.stored, bytes });
     this.#bytes += bytes;
     for (const oldest of this.#entries.keys()) {
       if (this.#bytes <= mostBytes) break;

@@ -1,7 +1,8 @@
 // Whether a server has the store in a folder open, asked without changing anything in it.
 import { existsSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
+import type { Database } from 'better-sqlite3';
 
 /** True when another process holds the store. False also where there is none, or where it cannot be looked at. */
 export function isStoreInUse(folder: string): boolean {
@@ -9,9 +10,11 @@ export function isStoreInUse(folder: string): boolean {
   if (!existsSync(path)) return false;
   const index = `${path}-shm`;
   const hadIndex = existsSync(index);
-  let db: Database.Database | undefined;
+  let db: Database | undefined;
   try {
-    db = new Database(path, { timeout: 0, readonly: true });
+    // Loaded for whoever asks: a server has the library in its store's thread alone.
+    const open = createRequire(import.meta.url)('better-sqlite3') as typeof import('better-sqlite3');
+    db = new open(path, { timeout: 0, readonly: true });
     db.pragma('user_version');
     return false;
   } catch (error) {

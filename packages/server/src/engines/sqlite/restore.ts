@@ -54,7 +54,7 @@ function occupied(data: string): StoreRefused {
       return new StoreRefused(`a server works on the store in ${data}; stop it first, or restore into another folder`);
   }
   return new StoreRefused(
-    `${data} has a store already, and restoring would end it; move its waitless.db away, or restore into another folder`,
+    `${data} has a store already, and restoring would end it; move its files away, or restore into another folder`,
   );
 }
 
@@ -74,6 +74,12 @@ export function restoreStore({ file, data, nowMs }: { file: string; data: string
   checkBeginning(file);
   const target = join(data, 'waitless.db');
   if (existsSync(target)) throw occupied(data);
+  // It would be taken for the log of what is restored, and spoil it.
+  const strays = ['waitless.db-wal', 'waitless.db-journal'].filter((name) => existsSync(join(data, name)));
+  if (strays.length > 0)
+    throw new StoreRefused(
+      `${data} has ${strays.join(' and ')}, what a store that is not there has not finished; move it to where its waitless.db is`,
+    );
   mkdirSync(data, { recursive: true, mode: 0o700 });
   const partial = join(data, 'waitless.db.restoring');
   removeCopy(partial);

@@ -23,7 +23,7 @@ export interface ExtensionRow {
 }
 
 export interface SettleStatements {
-  settle(s: SettlementRow): SettleOutcome;
+  settle(s: SettlementRow): Exclude<SettleOutcome, { kind: 'refused' }>;
   extend(e: ExtensionRow): ExtendOutcome;
   /** A decision of the clock, which holds no lease: guarded by the version instead. */
   applyClock(c: { seq: number; version: number; transition: TransitionRow }): boolean;
@@ -126,7 +126,7 @@ export function settleStatements(
   }
 
   /** Moves a held operation; undefined when the lease does not hold. */
-  function move(s: SettlementRow, from: number, clock: boolean): SettleOutcome | undefined {
+  function move(s: SettlementRow, from: number, clock: boolean): (SettleOutcome & { kind: 'recorded' }) | undefined {
     const t = s.transition;
     const now = store.nowMs;
     // The clock's own decisions are guarded by the version before this call; the lease may have run out, that is the point.
@@ -195,7 +195,7 @@ export function settleStatements(
     return { kind: 'recorded', version: row[1], createdAt: row[3], attemptAt: row[5], finishedAt: now, expiresAt };
   }
 
-  function whyNot(s: SettlementRow): SettleOutcome {
+  function whyNot(s: SettlementRow): Exclude<SettleOutcome, { kind: 'refused' }> {
     const at = standing.get(s.seq);
     if (!at) return { kind: 'unknown' };
     if (at.stage === stage.cancelled) return { kind: 'ended', status: 'cancelled' };

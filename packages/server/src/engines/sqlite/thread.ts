@@ -133,6 +133,18 @@ function run(): void {
     }
   }
 
+  /** One call in a group of its own; again without the item that spoiled it, where it has several. The error that is left, if there is one. */
+  function alone({ call, message }: { call: number; message: CallMessage }): Error | undefined {
+    for (;;) {
+      try {
+        group([message], true);
+        return undefined;
+      } catch (error) {
+        if (isFatal(error) || !calls.blamed(call)) return error as Error;
+      }
+    }
+  }
+
   function onMessages(messages: CallMessage[]): void {
     const closing = messages.some((m) =>
       m.marks.some(
@@ -149,12 +161,9 @@ function run(): void {
       if (codeOf(error) === 'SQLITE_FULL') ballast.drop();
       // One call spoiled the group (or the disk is full): each on its own, so that only the guilty one fails.
       for (const single of messages.flatMap((m) => [...callsOf(m)])) {
-        try {
-          group([single.message], true);
-        } catch (own) {
-          if (isFatal(own)) return broken([single.message], own as Error);
-          fail(single.message, own as Error);
-        }
+        const own = alone(single);
+        if (own && isFatal(own)) return broken([single.message], own);
+        if (own) fail(single.message, own);
       }
     }
     if (closing) {

@@ -15,6 +15,7 @@ import type {
   Submission,
   Transition,
 } from '../../engine/engine.ts';
+import { type StoreError, toCallerError } from './store-error.ts';
 
 export type Cell = string | number | null | object;
 
@@ -330,7 +331,10 @@ export function writeClockTransitions(to: Writer, batch: readonly ClockTransitio
   }
 }
 
-export function writeSettleOutcome(to: Writer, o: SettleOutcome): void {
+/** A refusal's error travels as an object of its own. */
+export type SettledRow = Exclude<SettleOutcome, { kind: 'refused' }> | { kind: 'refused'; error: StoreError };
+
+export function writeSettleOutcome(to: Writer, o: SettledRow): void {
   if (o.kind === 'recorded') to.cells.push(0, o.version, o.createdAt, o.attemptAt, o.finishedAt, o.expiresAt);
   else to.cells.push(1, o);
 }
@@ -345,7 +349,8 @@ export function readSettleOutcome(from: Reader): SettleOutcome {
       finishedAt: from.maybeNumber(),
       expiresAt: from.maybeNumber(),
     };
-  return from.object<SettleOutcome>();
+  const outcome = from.object<SettledRow>();
+  return outcome.kind === 'refused' ? { kind: 'refused', error: toCallerError(outcome.error) } : outcome;
 }
 
 export function writeLeaseWanted(to: Writer, w: LeaseWanted): void {

@@ -75,13 +75,18 @@ function servicesSection(services: readonly ServiceSummary[]): Html {
   if (services.length === 0) {
     return html`<h2>Services</h2>
       <div class="panel empty">
-        <p>None. A service comes from <code>--target NAME=URL</code>, <code>--pull NAME</code> or a config file.</p>
+        <p>
+          None. A service comes from <code>--target NAME=URL</code>, <code>--pull NAME</code>, a config file or
+          <code>PUT /v1/services/NAME</code>.
+        </p>
       </div>`;
   }
   const rows = services.map(
-    ({ name, target, mode, counts, recent }) =>
+    ({ name, target, mode, source, counts, recent }) =>
       html`<tr>
-        <td data-label="Name">${name}</td>
+        <td data-label="Name">
+          <span>${name}${source === 'api' ? html`<span class="note">made over the API</span>` : undefined}</span>
+        </td>
         <td data-label="Answered by">
           ${target === 'pull' ? 'pull workers' : 'its backend'}${mode === 'sync' ? ', callers wait' : undefined}
         </td>

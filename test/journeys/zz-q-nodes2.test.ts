@@ -1,3 +1,0 @@
-// Temporary.
-import { onPostgres } from '../support/on-postgres.ts';
-await onPostgres({ nodes: 2 }, [() => import('./pace.test.ts')]);
