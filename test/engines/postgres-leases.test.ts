@@ -2,7 +2,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { within } from '../../packages/server/src/engine/conformance/fixture.ts';
-import { again, kindsOf, lease, postgresStore, settle, skip, submit } from './postgres-store.ts';
+import {
+  again,
+  behindCutter,
+  kindsOf,
+  lease,
+  postgresStore,
+  settle,
+  skip,
+  submit,
+  sweepingUntil,
+} from './postgres-store.ts';
 
 const byNumber = (a: number, b: number): number => a - b;
 const sizes = (leases: readonly { bodyBytes: number }[]): number[] => leases.map(({ bodyBytes }) => bodyBytes);
@@ -109,3 +119,19 @@ test('takers that come and go miss nothing and get nothing twice, without a poll
   await Promise.all(takers);
   assert.equal(all.size, done.size);
 });
+
+test(
+  'a worker’s lease whose answer is lost comes back also where another node’s time was ahead',
+  { skip },
+  async (t) => {
+    const store = await postgresStore(t);
+    const { node, cut } = await behindCutter(t, store);
+    await submit(node, [{ deadlineAt: node.clock.now() + 36_000_000 }]);
+    await store.sql('UPDATE time_line SET last_ms = $1', [node.clock.now() + 700]);
+    const lost = cut('lease');
+    const taking = lease(node, { wait: true, leaseMs: 3_600_000 });
+    await lost;
+    const [leased] = await sweepingUntil(node, taking);
+    assert.deepEqual([leased?.attempt, leased?.leaseNo], [1, 2]);
+  },
+);

@@ -1,15 +1,13 @@
 // Results under business keys in PostgreSQL: what waits for nothing, what is lost on the way, what stays behind, and statements that meet on the same rows.
 import assert from 'node:assert/strict';
-import { setTimeout as pause } from 'node:timers/promises';
 import { test, type TestContext } from 'node:test';
 import { Client } from 'pg';
 import type { Idempotency, Sharing, Submission, SubmitOutcome } from '../../packages/server/src/engine/engine.ts';
 import { systemRandom } from '../../packages/server/src/lib/random.ts';
 import { cleanUp } from '../support/cleanup.ts';
-import { messageCutter } from '../support/postgres-wire.ts';
-import { tcpProxy } from '../support/tcp-proxy.ts';
 import {
   assertCountersRight,
+  behindCutter,
   kept,
   kindsOf,
   lease,
@@ -17,8 +15,8 @@ import {
   settle,
   skip,
   submit,
+  sweepingUntil,
   type TestNode,
-  type TestStore,
 } from './postgres-store.ts';
 
 const share = (name: string, more: Partial<Sharing> = {}): Sharing => ({
@@ -111,26 +109,6 @@ test('a row the database refuses fails alone among those of business keys', { sk
   assert.equal((await lease(node, { max: 100 })).length, 10);
 });
 
-/** An engine whose connections can be cut. */
-async function behindCutter(t: TestContext, store: TestStore) {
-  const cutter = messageCutter();
-  const proxy = await tcpProxy(t, { to: Number(new URL(store.url).port), inspect: cutter.inspect });
-  const url = new URL(store.url);
-  url.port = String(proxy.port);
-  const node = await store.node({ url: url.href, hints: false });
-  /** Cuts behind the Sync of the next statement of this name: the database carries it out. */
-  const cut = async (name: string): Promise<void> => {
-    let bound = false;
-    await cutter.cutAfter({
-      matches: ({ type, body }) => {
-        if (type === 'B' && body.includes(`\0${name}\0`)) bound = true;
-        return bound && type === 'S';
-      },
-    });
-  };
-  return { node, cut };
-}
-
 const notKnown = { code: 'engine-unavailable', members: undefined };
 
 test('a submit under a business key whose answer is lost is not known, and a repeat finds it', { skip }, async (t) => {
@@ -166,15 +144,7 @@ test('a lease that went out with a lost answer comes back', { skip }, async (t) 
   const lost = cut('submit-shared');
   await assert.rejects(submit(node, [about('a')]), notKnown);
   await lost;
-  let over = false;
-  const taken = waiting.finally(() => (over = true));
-  for (let i = 0; !over && i < 1000; i++) {
-    node.clock.advance(500);
-    await node.engine.sweep(node.clock.now(), { removeExpired: true }).catch(() => {});
-    await pause(10);
-  }
-  assert.ok(over, 'it is leased again');
-  const [leased] = await taken;
+  const [leased] = await sweepingUntil(node, waiting);
   assert.deepEqual([leased?.attempt, leased?.leaseNo], [1, 2]);
   const [joined] = await submit(node, [about('a')]);
   assert.deepEqual([joined?.kind, seqOf(joined)], ['joined', leased?.seq]);

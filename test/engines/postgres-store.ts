@@ -18,6 +18,8 @@ import { type Clock, manualClock } from '../../packages/server/src/lib/clock.ts'
 import { systemRandom } from '../../packages/server/src/lib/random.ts';
 import { cleanUp } from '../support/cleanup.ts';
 import { newStore, postgresMissing, query, sharedCluster } from '../support/postgres.ts';
+import { messageCutter } from '../support/postgres-wire.ts';
+import { tcpProxy } from '../support/tcp-proxy.ts';
 
 const missing = postgresMissing();
 /** For the options of a test. */
@@ -191,4 +193,37 @@ export async function waits({ sql }: TestStore, application: string, event: stri
     if ((await sql(text, [application, event])).length > 0) return;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
+}
+
+/** An engine whose connections can be cut. */
+export async function behindCutter(t: TestContext, store: TestStore) {
+  const cutter = messageCutter();
+  const proxy = await tcpProxy(t, { to: Number(new URL(store.url).port), inspect: cutter.inspect });
+  const url = new URL(store.url);
+  url.port = String(proxy.port);
+  const node = await store.node({ url: url.href, hints: false });
+  /** Cuts behind the Sync of the next statement of this name: the database carries it out. */
+  const cut = async (name: string): Promise<void> => {
+    let bound = false;
+    await cutter.cutAfter({
+      matches: ({ type, body }) => {
+        if (type === 'B' && body.includes(`\0${name}\0`)) bound = true;
+        return bound && type === 'S';
+      },
+    });
+  };
+  return { node, cut };
+}
+
+/** What the promise brings, while time goes by and the node sweeps in each turn, as a server does. */
+export async function sweepingUntil<T>({ engine, clock }: TestNode, promise: Promise<T>): Promise<T> {
+  let over = false;
+  const ending = promise.finally(() => (over = true));
+  for (let i = 0; !over && i < 1000; i++) {
+    clock.advance(500);
+    await engine.sweep(clock.now(), { removeExpired: true }).catch(() => {});
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  assert.ok(over, 'it has come');
+  return ending;
 }

@@ -29,7 +29,7 @@ const rows: readonly (readonly [
   ['T28', 'an id', { body: '{"id":"cs_1"}' }, 400, 'unknown-field'],
   ...['-1', '-0.001', '168.1', '1e999', '"24"', '"24h"', 'null', 'true', '[24]', '{}'].map(
     (value) =>
-      ['T29', `overlapHours ${value}`, { body: `{"overlapHours":${value}}` }, 400, 'invalid-parameter'] as const,
+      ['value', `overlapHours ${value}`, { body: `{"overlapHours":${value}}` }, 400, 'invalid-parameter'] as const,
   ),
   ['T23', 'no JSON', { body: '{' }, 400, 'invalid-json'],
   ['T23', 'a field twice', { body: '{"overlapHours":1,"overlapHours":2}' }, 400, 'invalid-json'],
@@ -38,13 +38,13 @@ const rows: readonly (readonly [
   ['T24', '65 levels', { body: `${'['.repeat(65)}${']'.repeat(65)}` }, 400, 'payload-too-complex'],
   ['T26', '__proto__', { body: '{"__proto__":{"overlapHours":1}}' }, 400, 'forbidden-key'],
   [
-    'T20',
+    'form',
     'another media type',
     { body: 'overlapHours=1', headers: [['Content-Type', 'text/plain']] },
     415,
     'unsupported-media-type',
   ],
-  ['T20', 'no media type', { body: '{}', headers: [] }, 415, 'unsupported-media-type'],
+  ['form', 'no media type', { body: '{}', headers: [] }, 415, 'unsupported-media-type'],
   [
     'T18',
     'a packed body',
@@ -52,7 +52,7 @@ const rows: readonly (readonly [
     415,
     'unsupported-content-encoding',
   ],
-  ['T22', 'more than 256 KB', { body: `{}${' '.repeat(256 * 1024)}` }, 413, 'payload-too-large'],
+  ['size', 'more than 256 KB', { body: `{}${' '.repeat(256 * 1024)}` }, 413, 'payload-too-large'],
 ];
 
 test('a wrong rotation is refused, names what is wrong, and rotates nothing', async (t) => {
@@ -80,7 +80,7 @@ test('a wrong rotation is refused, names what is wrong, and rotates nothing', as
         victim.untouchedBy(async () => assertProblem(await victim.askAs('alice', parts), status, code)),
       );
     }
-    await t.test('T61: without a key, with a wrong one, and with the header of another namespace', () =>
+    await t.test('without a key, with a wrong one, and with the header of another namespace', () =>
       victim.untouchedBy(async () => {
         for (const headers of [[], [['Authorization', 'Bearer ossifrage']], [['X-Namespace', 'alice']]] as [
           string,

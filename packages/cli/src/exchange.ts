@@ -29,9 +29,8 @@ export async function exchange<T>(
     });
   } catch (error) {
     const { cause } = error as { cause?: { code?: string } };
-    throw new Failure(
-      `cannot reach ${url}${cause?.code === undefined ? '' : ` (${cause.code})`}: is a server running there?`,
-    );
+    const why = cause?.code === 'ECONNREFUSED' ? 'connection refused' : (cause?.code ?? 'the request failed');
+    throw new Failure(`cannot reach ${url}: ${why}. Is the server running? \`npx waitless dev\` starts one.`);
   }
   const answer = (await response.json().catch(() => undefined)) as (T & Problem) | undefined;
   if (answer === undefined)

@@ -164,6 +164,8 @@ test('server down: every command says where it looked and what to try, exit code
     ['cancel', 'x'],
     ['services'],
     ['purge', 'score', '42'],
+    ['backup'],
+    ['secrets'],
     ['bench'],
   ]) {
     const { code, stdout, stderr } = await run([...argv, '--url', url]);

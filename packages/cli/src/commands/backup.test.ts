@@ -62,7 +62,7 @@ test('each refusal is one sentence and exit code 1, wrong usage is 2', async (t)
     [['--url', `${server.url}/busy`], 1, /a backup has been under way since noon/],
     [['--url', server.url], 1, /there is no room in \/x/],
     [['--url', `${server.url}/odd`], 1, /is that a Waitless server/],
-    [['--url', 'http://127.0.0.1:1'], 1, /cannot reach .*is a server running there/],
+    [['--url', 'http://127.0.0.1:1'], 1, /cannot reach .*Is the server running\?/],
     [['--data', 'x'], 2, /--data and --to belong together/],
     [['--to', 'x'], 2, /--data and --to belong together/],
     [['--data', '/nowhere/at/all', '--to', 'x'], 78, /there is no store in \/nowhere\/at\/all/],

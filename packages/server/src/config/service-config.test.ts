@@ -128,6 +128,16 @@ describe('service documents', () => {
       assert.throws(() => withUrl({ key: { header } }), { message: /is not passed on as it came/ });
   });
 
+  test('a header that the target sets itself is no key: the backend never sees that of the request', () => {
+    const target = { url, headers: { 'X-Customer': '42' } };
+    for (const key of [{ header: 'x-customer' }, [{ query: 'a' }, { header: 'X-Customer' }]])
+      assert.throws(() => read({ target, key }), {
+        field: 'services.score.key',
+        message: /target\.headers sets "x-customer"/,
+      });
+    assert.equal(read({ target, key: { header: 'X-Other' } }).key.length, 1);
+  });
+
   test('defaults stay below what the server allows', () => {
     const service = readService({
       name: 's',

@@ -136,7 +136,17 @@ export function readService({ name, document, limits, where = () => ({}) }: Serv
   const { parts: key, methods: keyMethods } = take(
     'key',
     { parts: Object.freeze([]), methods: sharingMethods },
-    keyValue,
+    (value) => {
+      const source = keyValue(value);
+      // Then the backend computes for that value, whatever the key says.
+      const set = target.kind === 'http' ? Object.keys(target.headers).map((name) => name.toLowerCase()) : [];
+      for (const one of source.parts)
+        if (one.from === 'header' && set.includes(one.name))
+          throw new WrongValue(
+            `target.headers sets "${one.name}" itself, so that of a request never reaches the backend; remove one of the two`,
+          );
+      return source;
+    },
   );
   const poll = take('poll', false, (value) => {
     const polls = booleanValue(value);

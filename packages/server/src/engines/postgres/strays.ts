@@ -10,12 +10,17 @@ import { giveBackText, type Node } from './node.ts';
 /** A statement that was given up may still be carried out for so long: the server's own limit for it, and a little. */
 const lateMs = 6000;
 
+/** Leases end on the line of all nodes, and a sign of life, of this node or another, may have moved it on since the statement took its time. */
+const aheadMs = 5000;
+
 const find: Statement = {
   name: 'find-strays',
   text: `SELECT seq, lease_no, attempt_at FROM operation
       WHERE stage = 2 AND lease_kind = 1 AND node = $1::int4 AND attempt_at = ANY ($2::int8[])
-    UNION ALL SELECT seq, lease_no, attempt_at FROM operation
-      WHERE stage = 2 AND lease_kind > 1 AND wake_at = ANY ($3::int8[]) AND node = $1::int4 AND attempt_at = ANY ($2::int8[])`,
+    UNION ALL SELECT o.seq, o.lease_no, o.attempt_at FROM unnest($3::int8[]) AS e (until) CROSS JOIN LATERAL (
+      SELECT seq, lease_no, attempt_at FROM operation WHERE stage = 2 AND lease_kind > 1 AND wake_at BETWEEN e.until AND e.until + ${aheadMs}
+        AND node = $1::int4 AND attempt_at = ANY ($2::int8[])
+    ) o`,
 };
 
 const giveBack: Statement = {
@@ -101,7 +106,9 @@ export class Strays {
       int8Array([...lost.keys()]),
       int8Array([...lost.values()].flatMap(({ ends }) => [...ends])),
     ])) as [number, number, number][];
-    const strays = found.filter(([seq, , at]) => !lost.get(at)!.given.has(seq));
+    const strays = [...new Map(found.map((row) => [row[0], row])).values()].filter(
+      ([seq, , at]) => !lost.get(at)!.given.has(seq),
+    );
     const readied =
       strays.length === 0
         ? []
