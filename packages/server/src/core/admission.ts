@@ -153,7 +153,7 @@ export class Admission {
     const retryAfterSeconds = this.#d.outlooks.placeFreeSeconds({ service, queue });
     return new WaitlessError(
       'queue-full',
-      `${most} operations wait for ${service} already, as many as may; nothing was stored, repeat after Retry-After`,
+      `as many operations wait for ${service} as may (${most}); nothing was stored, repeat after Retry-After`,
       {
         retryAfterSeconds,
         members: { accepted: false },

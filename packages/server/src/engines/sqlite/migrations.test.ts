@@ -69,7 +69,7 @@ const again: Submission = {
   sharing: null,
 };
 
-test('sqlite: a store of schema 1 opens, keeps what is in it and has a log', async (t) => {
+test('sqlite: a store of schema 1 opens, keeps what is in it, and has a log and business keys', async (t) => {
   const { folder, database } = storeOfSchema1(t);
   const engine = sqliteEngine({ folder });
   t.after(() => engine.close());
@@ -95,10 +95,21 @@ test('sqlite: a store of schema 1 opens, keeps what is in it and has a log', asy
   assert.deepEqual(await engine.append([event], now), [{ kind: 'appended', position: 1 }]);
   const { epoch } = await engine.read({ namespace: 'shop', after: 0, limit: 1, maxBytes: 10 });
   assert.match(epoch, /^[0-9a-f]{32}$/);
+  const sharing = {
+    identity: 'i'.repeat(43),
+    share: 's'.repeat(43),
+    use: 'stored',
+    maxAgeMs: null,
+    onlyStored: false,
+  } as const;
+  const keyed = { ...again, idempotency: null, key: '42', sharing };
+  assert.equal((await engine.submit([keyed], now))[0]?.kind, 'new');
+  assert.equal((await engine.submit([keyed], now))[0]?.kind, 'joined');
+  assert.deepEqual(await engine.list('service'), []);
   await engine.close();
 
   const db = database();
-  assert.equal(db.pragma('user_version', { simple: true }), 2);
+  assert.equal(db.pragma('user_version', { simple: true }), 3);
   assert.equal(db.pragma('integrity_check', { simple: true }), 'ok');
   db.close();
 });
