@@ -55,7 +55,8 @@ export function readArray(bytes: Buffer): (BatchItem | WaitlessError)[] {
   const items: (BatchItem | WaitlessError)[] = [];
   if (scan.next() !== openBracket) {
     scan.value(mostDepth);
-    if (scan.next() !== undefined) throw scan.wrong('something stands after it; one item a line is application/x-ndjson');
+    if (scan.next() !== undefined)
+      throw scan.wrong('something stands after it; one item a line is application/x-ndjson');
     throw fieldError('invalid-parameter', '', 'must be a JSON array of items, or lines of application/x-ndjson');
   }
   scan.take(openBracket);
