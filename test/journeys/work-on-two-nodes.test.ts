@@ -11,5 +11,4 @@ await onPostgres({ nodes: 2 }, [
   () => import('./services-by-api.test.ts'),
   () => import('./stop.test.ts'),
   () => import('./polled-backends.test.ts'),
-  () => import('./sdk.test.ts'),
 ]);
