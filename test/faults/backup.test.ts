@@ -331,7 +331,7 @@ test(
   async (t) => {
     const memory = await serverFor(t, { services });
     const refused = await post(`${memory.url}/v1/backup`);
-    assertProblem(refused, 501, 'not-implemented');
+    assertProblem(refused, 409, 'backup-elsewhere');
     assert.match(refused.text, /--data FOLDER/);
 
     const disk = await makeSmallDisk(t, { megabytes: 80 });

@@ -119,6 +119,11 @@ export const errorTable = {
     'A backup is under way',
     'One is made at a time. GET /v1/backup shows how far it is.',
   ),
+  'backup-elsewhere': entry(
+    409,
+    'This store is not copied by the server',
+    'The detail says how it is: a database with its own tools; a store in memory is gone with the process anyway.',
+  ),
   'secrets-locked': entry(
     409,
     "The server's secret key cannot be used",

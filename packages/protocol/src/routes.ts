@@ -506,7 +506,7 @@ export const routes = {
       'payload-too-large',
       'insufficient-scope',
       'backup-in-progress',
-      'not-implemented',
+      'backup-elsewhere',
       'storage-unavailable',
       'shutting-down',
       'insufficient-storage',

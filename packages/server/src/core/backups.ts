@@ -50,10 +50,10 @@ export class Backups implements Service {
     return this.#last;
   }
 
-  /** Begins one. Throws 501 where the store cannot, 409 while another is made. The promise never rejects: how it ended is in what it resolves with. */
+  /** Begins one. Throws where the store cannot, and while another is made. The promise never rejects: how it ended is in what it resolves with. */
   begin(): Promise<Backup> {
     const { folder, instead, engine } = this.#d;
-    if (folder === undefined || !engine.backup) throw new WaitlessError('not-implemented', instead);
+    if (folder === undefined || !engine.backup) throw new WaitlessError('backup-elsewhere', instead);
     if (this.#stop.signal.aborted) throw new WaitlessError('shutting-down', undefined, { retryAfterSeconds: 1 });
     if (this.#last?.state === 'running')
       throw new WaitlessError(

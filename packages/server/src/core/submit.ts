@@ -2,7 +2,15 @@
 // they differ in how long the caller waits for what it would find anyway.
 import { hash } from 'node:crypto';
 import { type Durability, WaitlessError } from '@waitless/protocol';
-import type { Engine, Labels, OperationRecord, StoredResult, Submission, SubmitOutcome } from '../engine/engine.ts';
+import type {
+  AtHand,
+  Engine,
+  Labels,
+  OperationRecord,
+  StoredResult,
+  Submission,
+  SubmitOutcome,
+} from '../engine/engine.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
@@ -176,9 +184,14 @@ export function createSubmit({
     const queue = services.knownNumber(namespace, service.name) ?? (await services.number(namespace, service.name));
     if (request.durability === 'none') return forget(request, { queue, now });
     const shared = sharedBy(request);
-    const known = atHand(request, { queue, now, shared });
-    if (known) return toHit(request, known);
+    const found = atHand(request, { queue, now, shared });
+    const known = found instanceof Promise ? await found : found;
+    if (known?.kind === 'stored') return toHit(request, known.stored);
     if (request.waits) live.ensureRoom();
+    if (known) {
+      metrics.joined++;
+      return toAccepted(known, { request, shared });
+    }
     const made = prepare(request, { queue, now, shared });
     const ticket = admission.admit({ service, queue });
     const prepared = admitted(made, ticket instanceof Promise ? await ticket : ticket);
@@ -238,11 +251,11 @@ export function createSubmit({
     return answers;
   }
 
-  /** A stored result that needs no look at the store, nor at the limits: it makes no work. */
+  /** An answer that needs no look at the store, nor at the limits: it makes no work. */
   function atHand(
     { idempotencyKey, service }: SubmitRequest,
     { queue, now, shared: { sharing } }: { queue: number; now: number; shared: Shared },
-  ): StoredResult | undefined {
+  ): AtHand | Promise<AtHand | undefined> | undefined {
     // An idempotency key comes first, and the answers of a service with a rate tell what is left of it.
     if (sharing === null || idempotencyKey !== null || service.rate !== undefined) return undefined;
     return engine.atHand?.({ queue, sharing }, now);
@@ -269,7 +282,7 @@ export function createSubmit({
 
   function toAccepted(
     outcome: Exclude<SubmitOutcome, { kind: 'stored' }>,
-    { request, submission, shared, ticket }: Prepared,
+    { request, submission, shared, ticket }: Pick<Prepared, 'request' | 'shared'> & Partial<Prepared>,
   ): Accepted {
     const { service } = request;
     switch (outcome.kind) {
@@ -287,12 +300,12 @@ export function createSubmit({
           { members: { accepted: false } },
         );
       case 'full':
-        throw ticket.refusal();
+        throw ticket!.refusal();
       case 'new':
       case 'joined':
       case 'replayed': {
         const made = outcome.kind === 'new';
-        const seen = made ? submission : outcome.operation;
+        const seen = made ? submission! : outcome.operation;
         const seq = made ? outcome.seq : outcome.operation.seq;
         const joined = outcome.kind === 'joined' || (outcome.kind === 'replayed' && outcome.as === 'joined');
         const fromStore = outcome.kind === 'replayed' && outcome.as === 'stored';
@@ -312,8 +325,8 @@ export function createSubmit({
           fromStore,
           record: made ? undefined : outcome.operation,
           seq,
-          queue: submission.queue,
-          limits: ticket.fields,
+          queue: made ? submission!.queue : outcome.operation.queue,
+          limits: ticket?.fields ?? {},
         };
       }
     }

@@ -103,6 +103,9 @@ export interface StoredResult {
   freshUntil: number | null;
 }
 
+/** A stored result, or the operation under way as it was when another one joined it: what of it never changes is as it stands. */
+export type AtHand = { kind: 'stored'; stored: StoredResult } | { kind: 'joined'; operation: OperationRecord };
+
 /** A business key in a queue. */
 export interface KeyName {
   queue: number;
@@ -515,10 +518,10 @@ export interface Engine {
 
   submit(batch: readonly Submission[], nowMs: number): Promise<SubmitOutcome[]>;
   /**
-   * The stored result that a submit without an idempotency key would be answered with, where the engine has it at hand and knows that it is the newest;
-   * undefined says nothing. Spares the hit everything that only new work needs. Absent: it has none at hand.
+   * What a submit without an idempotency key would be answered with, where the engine has it at hand and knows that nothing has changed since, or where
+   * that is on its way for another one; undefined says nothing. Spares those who share everything that only new work needs. Absent: it has nothing at hand.
    */
-  atHand?(wanted: { queue: number; sharing: Sharing }, nowMs: number): StoredResult | undefined;
+  atHand?(wanted: { queue: number; sharing: Sharing }, nowMs: number): AtHand | Promise<AtHand | undefined> | undefined;
   /** Up to `max` ready operations. With `wait`, resolves when there is at least one, or with none when the signal aborts. */
   lease(wanted: LeaseWanted, nowMs: number, signal?: AbortSignal): Promise<LeasedOperation[]>;
   extend(extension: Extension, nowMs: number): Promise<ExtendOutcome>;

@@ -13,8 +13,9 @@ export interface BaseOptions {
 const hostPattern = /^(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?$/;
 
 export function baseOf(request: IncomingMessage, options: BaseOptions, listeningUrl: string): string {
-  const peer = request.socket.remoteAddress;
-  if (options.isTrustedProxy && peer !== undefined && options.isTrustedProxy(peer)) {
+  // Asking the system who the peer is costs a call for each connection.
+  const peer = options.isTrustedProxy && request.socket.remoteAddress;
+  if (peer !== undefined && options.isTrustedProxy!(peer)) {
     const forwarded = forwardedBase(request);
     if (forwarded !== undefined) return forwarded;
   }

@@ -170,7 +170,7 @@ export function bodyExamples(serverUrl: string): Readonly<Record<string, unknown
     OperationReceipt: receipt,
     Operation: operation,
     OperationPage: { items: [operation], next: null },
-    ResultEnvelope: { status: 200, headers: { 'content-type': 'application/json' }, body: { score: 712 } },
+    ResultEnvelope: { status: 200, headers: [['content-type', 'application/json']], body: '{"score":712}' },
     Timeline: {
       items: [
         { type: 'accepted', at: time },

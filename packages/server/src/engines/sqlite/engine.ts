@@ -33,7 +33,7 @@ import type {
 import { backUp } from './backup.ts';
 import type { Side } from './body-parts.ts';
 import type { OtherCall } from './calls.ts';
-import { HotResults } from './hot-results.ts';
+import { KnownAnswers } from './known-answers.ts';
 import { readAppended, readPage, writeNewEvent, writeReadWanted } from './log-wire.ts';
 import { type StoreError, toCallerError } from './store-error.ts';
 import { inlineBytes, partBytes } from './store.ts';
@@ -70,7 +70,9 @@ export function sqliteEngine(options: SqliteOptions): Engine {
   const pending = new Map<number, Pending>();
   const listeners: ((signal: Signal) => void)[] = [];
   const writer = new Writer();
-  const hot = new HotResults();
+  const answers = new KnownAnswers();
+  /** Those that were asked for. */
+  const queues = new Map<number, Queue>();
   let thread: Worker | undefined;
   let copies: MessagePort | undefined;
   let lastCall = 0;
@@ -114,7 +116,7 @@ export function sqliteEngine(options: SqliteOptions): Engine {
   const at = (ms: number): void => void (nowMs = Math.max(nowMs, ms));
 
   function onAnswers(message: AnswerMessage): void {
-    for (const share of message.changed ?? []) hot.forget(share);
+    for (const share of message.changed ?? []) answers.forget(share);
     const reader = new Reader(message);
     while (reader.more) {
       const kind = reader.number();
@@ -218,7 +220,11 @@ export function sqliteEngine(options: SqliteOptions): Engine {
       await exited;
     },
     health: () => ask({ op: 'health' }),
-    queue: (namespace, service) => ask<Queue>({ op: 'queue', namespace, service }),
+    async queue(namespace, service) {
+      const queue = await ask<Queue>({ op: 'queue', namespace, service });
+      queues.set(queue.id, queue);
+      return queue;
+    },
     queueById: async (id) => (await ask<Queue | null>({ op: 'queueById', id })) ?? undefined,
     submit(batch, now) {
       at(now);
@@ -226,16 +232,23 @@ export function sqliteEngine(options: SqliteOptions): Engine {
         writer.cells.push(batch.length);
         for (const submission of batch) writeSubmission(writer, submission);
       });
-      if (batch.every(({ sharing }) => sharing === null)) return answer;
-      return answer.then((outcomes) => {
-        // An answer that left before its commit may tell of what a failed commit takes back.
-        for (const [i, s] of batch.entries()) if (s.durability === 'stored') hot.learn(s, outcomes[i]!);
-        return outcomes;
-      });
+      for (const [i, s] of batch.entries()) {
+        // An answer that leaves before its commit may tell of what a failed commit takes back.
+        if (s.sharing === null || s.durability !== 'stored') continue;
+        const queue = queues.get(s.queue);
+        if (!queue) continue;
+        const outcome = answer.then((outcomes) => outcomes[i]!);
+        if (s.idempotency === null) answers.expect(s, outcome, queue);
+        outcome.then(
+          (told) => answers.learn(s, told, queue),
+          () => undefined,
+        );
+      }
+      return answer;
     },
     atHand(wanted, now) {
       at(now);
-      return hot.answer(wanted, nowMs);
+      return answers.find(wanted, nowMs) ?? answers.coming(wanted);
     },
     lease(wanted, now, abort) {
       at(now);

@@ -3,7 +3,7 @@ import { hash } from 'node:crypto';
 import type { Keep, KeyFound, KeyName, OperationRecord, Sharing, StoredResult } from '../../engine/engine.ts';
 import type { ShareState } from '../../engine/sharing.ts';
 import { stage } from '../rows.ts';
-import { shareName } from './hot-results.ts';
+import { shareName } from './known-answers.ts';
 import type { ReadStatements } from './read.ts';
 import type { Store } from './store.ts';
 
@@ -79,7 +79,9 @@ export function keyedStatements(store: Store, reads: ReadStatements): KeyedState
     'UPDATE operation SET keep_until = max(coalesce(keep_until, 0), ?), wake_at = CASE WHEN stage > 2 THEN max(wake_at, ?) ELSE wake_at END WHERE seq = ?',
   );
   const keyedOf = db.prepare<[number], number | null>('SELECT keyed FROM operation WHERE seq = ?').pluck();
-  const stopRunning = db.prepare('UPDATE keyed SET running = NULL WHERE id = ? AND running = ?');
+  const stopRunning = db.prepare<unknown[], ShareName>(
+    'UPDATE keyed SET running = NULL WHERE id = ? AND running = ? RETURNING queue, share',
+  );
   const setStored = db.prepare<unknown[], ShareName>(
     'UPDATE keyed SET stored = ?, stored_at = ?, fresh_until = ?, stale_until = ? WHERE id = ? RETURNING queue, share',
   );
@@ -130,7 +132,10 @@ export function keyedStatements(store: Store, reads: ReadStatements): KeyedState
       let { id } = share;
       if (id === undefined)
         id = Number(insert.run(queue, digestHash(digest), digestHash(identity), digest, identity, seq).lastInsertRowid);
-      else setRunning.run(seq, id);
+      else {
+        setRunning.run(seq, id);
+        changed({ queue, share: digest });
+      }
       setKeyed.run(id, seq);
     },
     storedOf,
@@ -139,7 +144,7 @@ export function keyedStatements(store: Store, reads: ReadStatements): KeyedState
     ended(seq, keep) {
       const id = keyedOf.get(seq) ?? null;
       if (id === null) return 0;
-      stopRunning.run(id, seq);
+      changed(stopRunning.get(id, seq));
       if (!keep) return 0;
       const freshUntil = keep.freshMs > 0 ? store.nowMs + keep.freshMs : null;
       const until = freshUntil === null ? 0 : freshUntil + keep.staleMs;
@@ -149,7 +154,7 @@ export function keyedStatements(store: Store, reads: ReadStatements): KeyedState
     removing(seq) {
       const id = keyedOf.get(seq) ?? null;
       if (id === null) return;
-      stopRunning.run(id, seq);
+      changed(stopRunning.get(id, seq));
       changed(clearStored.get(id, seq));
       dropEmpty.run(id);
     },

@@ -25,7 +25,7 @@ export class Store {
    * pauses, so that a worker that could not reach us keeps what was left of its lease.
    */
   pausedMs: number;
-  /** Shares whose stored result was changed in this group. */
+  /** Shares of which what is stored or under way was changed in this group. */
   readonly changedShares = new Set<string>();
   readonly queues = new Map<number, Queue>();
   readonly #queueIds = new Map<string, number>();

@@ -33,7 +33,7 @@ export interface CallMessage {
 
 /** A message from the store: answers one after another. */
 export interface AnswerMessage {
-  /** Shares whose stored result is another one since this commit. */
+  /** Shares of which what is stored or under way is another one since this commit. */
   changed?: string[];
   cells: Cell[];
   bytes: ArrayBuffer | null;
