@@ -33,7 +33,7 @@ function options() {
 /** What each field of a service means; the defaults come from the code. */
 const serviceWords = /** @type {Record<string, string>} */ ({
   target:
-    'Where the work is done: `{ url: "http://…" }`, a backend that is called, with `headers: { Name: value }` of your own where it needs them; or `{ pull: true }`, workers that [take it themselves](workers.md). A URL has no query and no user name.',
+    'Where the work is done: `{ url: "http://…" }`, a backend that is called, with `headers: { Name: value }` of your own where it needs them, and a `secret` that [each request is signed](http-api.md#signed-requests) with; or `{ pull: true }`, workers that [take it themselves](workers.md). A URL has no query and no user name.',
   mode: 'What a submit without `Prefer` gets: `async` a 202 at once, `sync` the result when it comes within `syncWait`, else a 202.',
   syncWait:
     'How long `mode: sync` holds a request. At most `--max-wait`. *Longer holds are cut by proxies on the way.*',
@@ -101,7 +101,7 @@ function routeList() {
   const rows = Object.values(routes).map((route) => [
     code(`${route.method} ${route.path}`),
     cell(route.summary),
-    access[route.access],
+    access[route.access] + ('readableByToken' in route ? ' or `?token=`' : ''),
     'query' in route
       ? route.query
           .filter((one) => !('built' in one))

@@ -207,9 +207,9 @@ const rows: readonly Wrong[] = [
     names: new RegExp(`services\\.score\\.${field.split(':')[0]}.*not built yet`),
   })),
   {
-    what: 'a secret of a target, not built yet',
+    what: 'a secret of a target that is none',
     file: 'services: { score: { target: { url: "http://127.0.0.1:1", secret: whsec_ossifrage } } }\n',
-    names: /services\.score\.target\.secret.*not built yet/,
+    names: /services\.score\.target\.secret: .*24 to 64 random bytes.*line 1/,
   },
   {
     what: 'a key of a service that is none',

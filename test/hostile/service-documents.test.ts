@@ -1,5 +1,6 @@
 // Services over the API from somebody who means harm: wrong documents, impossible names, and targets that lead where callers may not send anybody.
 import assert from 'node:assert/strict';
+import { networkInterfaces } from 'node:os';
 import { test } from 'node:test';
 import { backendFor } from '../support/backend.ts';
 import { get, post, send } from '../support/http.ts';
@@ -22,8 +23,11 @@ const hosts: readonly string[] = `
   .trim()
   .split(/\s+/);
 
-/** What is no URL of ours at all. */
-const urls: readonly string[] = [
+/** Ports that are not for HTTP, whatever is behind them (S39). */
+const ports = ['0', '1', '22', '25', '81', '110', '1023', '2375', '3306', '5432', '6379', '11211', '27017'];
+
+/** What a parser takes for a URL and a person may take for another one (S33 to S35, S38). */
+const disguises: readonly string[] = [
   'http://foo@127.0.0.1/',
   'http://example.com@127.0.0.1/',
   'http://1.1.1.1&@127.0.0.1/',
@@ -33,13 +37,26 @@ const urls: readonly string[] = [
   'http:\\\\127.0.0.1/',
   'http:/127.0.0.1',
   ' http://127.0.0.1',
-  'http://exa\tmple.com/',
-  'http://[fe80::1%25eth0]/',
-  'http://127.0.0.1%2f.example.com/',
-  'http://example.com:99999/',
   'gopher://example.com/',
   'file:///etc/passwd',
+  'data:text/plain,x',
+  'unix:/var/run/docker.sock',
   'ws://example.com/',
+  'localhost:8080',
+];
+
+/** What is no URL at all (S20, S36, S37, S39). */
+const urls: readonly string[] = [
+  'http://exa\tmple.com/',
+  'http://exa\nmple.com/',
+  'http://[fe80::1%25eth0]/',
+  'http://a%2eb/',
+  'http://127.0.0.1%2f.example.com/',
+  'http://127.0.0.1%00.example.com/',
+  'http://example.com:99999/',
+  'http://127.0.0.1#frag',
+  'http://127.0.0.1?query',
+  '/score',
   'http://',
   '',
 ];
@@ -60,13 +77,23 @@ async function assertNothingKept(victim: Victim): Promise<void> {
 
 test('targets over the API that are not public are refused with 422, and nothing is kept', async (t) => {
   await underAttack(t, { services: { work: pull } }, async (victim) => {
+    const refusedTarget = async (url: string): Promise<string> => {
+      const answer = await put(victim, 'mine', { target: { url } });
+      assert.equal(answer.status, 422, `${url}: ${answer.text}`);
+      assertProblem(answer, 422, 'target-forbidden');
+      const { detail, errors } = answer.json<{ detail: string; errors: { pointer: string }[] }>();
+      assert.equal(errors[0]!.pointer, '/target/url');
+      return detail;
+    };
     await victim.untouchedBy(async () => {
-      for (const host of hosts) {
-        const answer = await put(victim, 'mine', { target: { url: `http://${host}:8080/x` } });
-        assert.equal(answer.status, 422, `${host}: ${answer.text}`);
-        assertProblem(answer, 422, 'target-forbidden');
-        assert.equal(answer.json<{ errors: { pointer: string }[] }>().errors[0]!.pointer, '/target/url');
-      }
+      for (const host of hosts) await refusedTarget(`http://${host}:8080/x`);
+      const texts = new Set<string>();
+      for (const url of [...ports.map((port) => `http://1.1.1.1:${port}/`), 'http://unix:/var/run/docker.sock:/x'])
+        texts.add(await refusedTarget(url));
+      for (const url of ['http://10.0.0.1/', 'http://no-such-name.invalid/', 'http://metadata.google.internal/'])
+        texts.add(await refusedTarget(url));
+      assert.equal(texts.size, 2, 'a port is told from a host, and nothing of what is behind a host');
+      for (const url of disguises) await refusedTarget(url);
       for (const url of urls) {
         const answer = await put(victim, 'mine', { target: { url } });
         assert.equal(answer.status, 400, `${url}: ${answer.text}`);
@@ -102,7 +129,7 @@ test('documents that are wrong name the field by its pointer, and nothing is kep
     [{ target: { url, headers: { 'X-Key': 'a\r\nHost: b' } } }, 400, 'invalid-parameter', '/target/headers/X-Key'],
     [{ target: { url, headers: { 'Transfer-Encoding': 'chunked' } } }, 400, 'invalid-parameter'],
     [{ target: { url, headers: { ['n'.repeat(10_000)]: 'x' } } }, 400, 'invalid-parameter'],
-    [{ target: { url, secret: 'whsec_x' } }, 501, 'not-implemented', '/target/secret'],
+    [{ target: { url, secret: `whsec_${'A'.repeat(43)}=` } }, 501, 'not-implemented', '/target/secret'],
     [{ ...pull, schema: {} }, 501, 'not-implemented', '/schema'],
     [{ ...pull, timeuot: '5s' }, 400, 'unknown-field', '/timeuot'],
     [{ ...pull, ['f'.repeat(10_000)]: 1 }, 400, 'unknown-field'],
@@ -189,4 +216,50 @@ test('a named host is judged by where it leads at the moment of connecting, and 
   assert.equal(refused.status, 422, 'S45: one range that is allowed does not open the others');
   assert.equal((await get(`${server.url}/v1/services/far`)).status, 404);
   assert.equal((await post(`${server.url}/v1/call/far`)).status, 404);
+});
+
+test('S44: a server is no target of itself, at its listener and as it is known outside, also where its network is allowed', async (t) => {
+  const fields = { allowNetwork: ['127.0.0.0/8', '::1/128'], publicUrl: 'https://jobs.example.com' };
+  const server = await serverFor(t, { fields });
+  const { port } = new URL(server.url);
+  const made = (url: string) => send(`${server.url}/v1/services/loop`, { method: 'PUT', body: { target: { url } } });
+  for (const url of [
+    server.url,
+    `http://127.1:${port}/v1/call/loop`,
+    `http://[::ffff:127.0.0.1]:${port}`,
+    `http://localhost:${port}`,
+    'https://jobs.example.com/v1/call/loop',
+    'https://JOBS.example.com.:443',
+  ]) {
+    const answer = await made(url);
+    assert.equal(answer.status, 422, `${url}: ${answer.text}`);
+    assert.equal(answer.json()['code'], 'target-forbidden');
+  }
+  const backend = await backendFor(t);
+  assert.equal((await made(backend.url)).status, 201, 'its neighbour is one');
+});
+
+test('S44: a server that listens on every address is no target of itself on any of them', async (t) => {
+  const server = await serverFor(t, {
+    fields: { host: '0.0.0.0', allowNetwork: ['0.0.0.0/0', '::/0'] },
+    namespaces: ['default'],
+  });
+  const { port } = new URL(server.url);
+  const own = Object.values(networkInterfaces()).flatMap((all) =>
+    all!.map(({ address, family }) => ({ address, family })),
+  );
+  assert.ok(own.length > 0);
+  for (const host of [
+    '127.0.0.1',
+    '127.9.9.9',
+    '0.0.0.0',
+    ...own.map(({ address, family }) => (family === 'IPv6' ? `[${address}]` : address)),
+  ]) {
+    const answer = await send(`http://127.0.0.1:${port}/v1/services/loop`, {
+      method: 'PUT',
+      body: { target: { url: `http://${host}:${port}/` } },
+      key: server.key('default'),
+    });
+    assert.equal(answer.status, 422, `${host}: ${answer.text}`);
+  }
 });

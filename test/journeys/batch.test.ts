@@ -174,7 +174,7 @@ test('an item that is wrong has the problem that it would have had on its own, i
       unbuiltRequestHeaders.values(),
       (name) => [{ service: 'jobs', headers: { [name]: 'a' } }, 501, 'not-implemented'] as const,
     ),
-    [{ service: 'jobs', headers: { Accept: 'text/event-stream' } }, 501, 'not-implemented'],
+    [{ service: 'jobs', headers: { Accept: 'text/event-stream' } }, 400, 'invalid-parameter'],
     [
       { service: 'jobs', headers: { 'Operation-Durability': 'none', 'Idempotency-Key': 'k' } },
       400,

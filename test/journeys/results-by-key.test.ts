@@ -389,7 +389,7 @@ test('what cannot be asked is refused with a sentence that names it', async (t) 
     ['GET', '/42?key=42', 400, 'invalid-parameter', /"key" is no parameter/],
     ['GET', '?key=42&envelope=xml', 400, 'invalid-parameter', /envelope/],
     ['GET', '?key=42&limit=1', 400, 'invalid-parameter', /"limit"/],
-    ['GET', '?key=42&token=a', 501, 'not-implemented', /token/],
+    ['GET', '?key=42&token=a', 401, 'invalid-token', /token/],
     ['GET', '?correlationId=a&correlationId=b', 400, 'invalid-parameter', /twice/],
     ['DELETE', '', 400, 'invalid-parameter', /key is missing/],
     ['DELETE', '?correlationId=a', 400, 'invalid-parameter', /"correlationId"/],

@@ -15,4 +15,5 @@ await onPostgres({ nodes: 1 }, [
   () => import('./stored-results.test.ts'),
   () => import('./pace.test.ts'),
   () => import('./callback-secrets.test.ts'),
+  () => import('./tokens.test.ts'),
 ]);

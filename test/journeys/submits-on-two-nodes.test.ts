@@ -17,4 +17,5 @@ await onPostgres({ nodes: 2 }, [
   () => import('./results-by-key.test.ts'),
   () => import('./pace.test.ts'),
   () => import('./callback-secrets.test.ts'),
+  () => import('./tokens.test.ts'),
 ]);

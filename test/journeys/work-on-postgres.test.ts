@@ -7,8 +7,10 @@ await onPostgres({ nodes: 1 }, [
   () => import('./backend-answers.test.ts'),
   () => import('./later.test.ts'),
   () => import('./pull-workers.test.ts'),
+  () => import('./operation-events.test.ts'),
   () => import('./time.test.ts'),
   () => import('./services-by-api.test.ts'),
   () => import('./stop.test.ts'),
   () => import('./polled-backends.test.ts'),
+  () => import('./signed-requests.test.ts'),
 ]);

@@ -6,7 +6,9 @@ await onPostgres({ nodes: 2, hints: false, pollMs: 20 }, [
   () => import('./results.test.ts'),
   () => import('./later.test.ts'),
   () => import('./pull-workers.test.ts'),
+  () => import('./operation-events.test.ts'),
   () => import('./time.test.ts'),
   () => import('./services-by-api.test.ts'),
   () => import('./polled-backends.test.ts'),
+  () => import('./signed-requests.test.ts'),
 ]);

@@ -9,6 +9,8 @@ await import('./backend-answers.test.ts');
 await import('./results.test.ts');
 await import('./later.test.ts');
 await import('./pull-workers.test.ts');
+await import('./operation-events.test.ts');
 await import('./time.test.ts');
 await import('./services-by-api.test.ts');
 await import('./polled-backends.test.ts');
+await import('./signed-requests.test.ts');

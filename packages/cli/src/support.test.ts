@@ -79,10 +79,11 @@ export interface FakeServer {
   env: Record<string, string>;
 }
 
-/** A server that answers by `answer`; it ends with the test. */
+/** A server that answers by `answer`, and has no stream of events unless it says so; it ends with the test. */
 export async function fakeServer(
   t: TestContext,
   answer: (seen: Seen, response: ServerResponse) => void,
+  { streams = false }: { streams?: boolean } = {},
 ): Promise<FakeServer> {
   const seen: Seen[] = [];
   const server = createServer((request, response) => {
@@ -97,6 +98,8 @@ export async function fakeServer(
         headers: request.headers,
         body: Buffer.concat(chunks),
       };
+      if (!streams && one.path.endsWith('/events'))
+        return sendProblem(response, 501, 'not-implemented', 'there are no streams here');
       seen.push(one);
       answer(one, response);
     });

@@ -51,11 +51,17 @@ async function tryOut(url: string): Promise<void> {
   const context = vm.createContext({ ...browserGlobals });
   for (const name of ['process', 'Buffer', 'require', 'setImmediate', 'global'])
     assert.equal(vm.runInContext(`typeof ${name}`, context), 'undefined');
-  const { createClient, WaitlessError } = await load(context);
+  const { createClient, signWebhook, verifyWebhook, WaitlessError } = await load(context);
   const client = createClient({ url });
   const body = vm.runInContext('({ customerId: "42" })', context) as object;
   const answer = await client.request('score', body);
   assert.equal(JSON.stringify(answer.json()), '{"customerId":"42"}');
+
+  const secrets = `whsec_${btoa('k'.repeat(32))}`;
+  const received = vm.runInContext('new Uint8Array([0, 255, 10])', context) as Uint8Array;
+  const headers = new Headers(await signWebhook({ id: 'msg_1', body: received, secrets }));
+  assert.equal((await verifyWebhook({ headers, body: received, secrets })).id, 'msg_1');
+  await assert.rejects(verifyWebhook({ headers, body: 'else', secrets }), { code: 'webhook-refused' });
 
   let worked: () => void;
   const once = new Promise<void>((resolve) => (worked = resolve));

@@ -1,8 +1,17 @@
 // The client: one object whose methods are the verbs of the HTTP API.
-import { type Operation, type Page, type ServiceSummary, type TimelineEntry, WaitlessError } from '@waitless/protocol';
+import {
+  type Operation,
+  type OperationEvent,
+  type OperationReset,
+  type Page,
+  type ServiceSummary,
+  type TimelineEntry,
+  WaitlessError,
+} from '@waitless/protocol';
 import { baseUrl } from './address.ts';
 import { batch, type BatchEntry, type BatchOutcome } from './batch.ts';
 import type { RequestBody } from './body.ts';
+import { events, type EventsOptions } from './events.ts';
 import type { Handler } from './job.ts';
 import * as operations from './operations.ts';
 import type { ListFilters, OperationOptions, OperationSnapshot } from './operations.ts';
@@ -14,8 +23,9 @@ import type { ResultKey } from './result-keys.ts';
 import { defaultSeams, type Seams } from './seams.ts';
 import { type Service, type ServiceContract, serviceOf } from './service.ts';
 import { submit, type SubmitOptions, type SubmitOutcome } from './submit.ts';
+import { readToken, type ReadToken, type TokenOptions } from './token.ts';
 import { wait, type WaitOptions } from './wait.ts';
-import { watch, type WatchOptions } from './watch.ts';
+import { type FollowOptions, watch } from './watch.ts';
 import { createWire } from './wire.ts';
 import { work, type Worker } from './worker.ts';
 import type { WorkerOptions } from './worker-options.ts';
@@ -24,6 +34,8 @@ export interface ClientOptions {
   /** Where the server listens, such as `http://127.0.0.1:7878`; may have a path when a proxy puts it below one. */
   url: string;
   apiKey?: string | undefined;
+  /** Instead of a key, in a browser that has none: a token of `token()`. The client can look at its operations, and nothing else. */
+  token?: string | undefined;
   /** Replaces the global `fetch`, for tests, proxies or tracing. */
   fetch?: typeof globalThis.fetch | undefined;
   /** Replaceable randomness, clock and sleep of the retries. */
@@ -64,9 +76,13 @@ export interface WaitlessClient {
   listAll(filters?: ListFilters): AsyncIterable<Operation>;
   /** Oldest first. */
   timeline(id: string, options?: { signal?: AbortSignal | undefined }): Promise<TimelineEntry[]>;
+  /** A read-only token for some operations, to be handed to a browser that then calls `createClient({ url, token })`. */
+  token(options: TokenOptions): Promise<ReadToken>;
   services(options?: { signal?: AbortSignal | undefined }): Promise<ServiceSummary[]>;
   /** The state now and after every change, to the end; survives restarts of the server. */
-  watch(id: string, options?: WatchOptions): AsyncIterable<Operation>;
+  watch(id: string, options?: FollowOptions): AsyncIterable<Operation>;
+  /** Every event of an operation, or those after one, to its last; survives restarts of the server. */
+  events(id: string, options?: EventsOptions): AsyncIterable<OperationEvent | OperationReset>;
   /** A service whose input and output are typed and checked by schemas of any Standard Schema library. */
   service<const Contract extends ServiceContract>(name: string, contract: Contract): Service<Contract>;
   /** Takes and does the work of a pull service, from now until it is stopped. */
@@ -81,12 +97,14 @@ export interface WaitlessClient {
   refreshKey(service: string, key: ResultKey, options?: { signal?: AbortSignal | undefined }): Promise<SubmitOutcome>;
 }
 
-/** Makes a client; nothing is sent yet. Throws WaitlessError `invalid-parameter` for a URL that cannot be called. */
+/** Makes a client; nothing is sent yet. Throws WaitlessError `invalid-parameter` for a URL that cannot be called, or two credentials. */
 export function createClient(options: ClientOptions): WaitlessClient {
   const url = baseUrl(options.url);
   // Looked up at each call, so that a page or test that replaces the global one later is heard.
   const fetch: typeof globalThis.fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
-  const wire = createWire({ url, apiKey: options.apiKey, fetch });
+  if (options.apiKey !== undefined && options.token !== undefined)
+    throw new WaitlessError('invalid-parameter', 'an apiKey and a token were given; give one of them.');
+  const wire = createWire({ url, apiKey: options.apiKey, token: options.token, fetch });
   const seams: Seams = { ...defaultSeams, ...options.seams };
 
   const client: WaitlessClient = {
@@ -108,8 +126,10 @@ export function createClient(options: ClientOptions): WaitlessClient {
     list: (filters) => operations.list(wire, filters),
     listAll: (filters) => operations.listAll(wire, filters),
     timeline: (id, timelineOptions) => operations.timeline(wire, id, timelineOptions),
+    token: (tokenOptions) => readToken(wire, tokenOptions),
     services: (servicesOptions) => operations.services(wire, servicesOptions),
     watch: (id, watchOptions = {}) => watch(wire, id, watchOptions, seams),
+    events: (id, eventsOptions = {}) => events(wire, id, { options: eventsOptions, seams }),
     service: (name, contract) => serviceOf(name, contract, client),
     worker: (service, handler, workerOptions = {}) => work(wire, { service, handler, options: workerOptions }, seams),
     resultByKey: (service, key, resultOptions) => keys.resultByKey(wire, { service, key }, resultOptions),

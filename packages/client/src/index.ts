@@ -4,6 +4,7 @@ export type { Query } from './address.ts';
 export type { BatchEntry, BatchOutcome } from './batch.ts';
 export type { RequestBody } from './body.ts';
 export { OperationFailed } from './failed.ts';
+export type { EventsOptions } from './events.ts';
 export type { Handler, Job, Reply } from './job.ts';
 export type { ListFilters, OperationOptions, OperationSnapshot } from './operations.ts';
 export type { RequestOptions } from './request.ts';
@@ -14,8 +15,18 @@ export type { Seams } from './seams.ts';
 export { type CheckedResponse, ContractBroken, type Service, type ServiceContract } from './service.ts';
 export type { SchemaInput, SchemaIssue, SchemaOutput, SchemaVerdict, StandardSchema } from './standard-schema.ts';
 export type { SubmitOptions, SubmitOutcome } from './submit.ts';
+export type { ReadToken, TokenOptions } from './token.ts';
 export type { WaitOptions } from './wait.ts';
-export type { WatchOptions } from './watch.ts';
+export type { FollowOptions, WatchOptions } from './watch.ts';
+export {
+  type ReceivedBody,
+  type ReceivedHeaders,
+  signWebhook,
+  type VerifiedWebhook,
+  verifyWebhook,
+  type WebhookCheck,
+  WebhookRefused,
+} from './webhook.ts';
 export type { Worker } from './worker.ts';
 export type { WorkerOptions } from './worker-options.ts';
 export { WaitlessError } from '@waitless/protocol';
@@ -23,8 +34,11 @@ export type {
   Durability,
   Operation,
   OperationError,
+  OperationEvent,
+  OperationEventKind,
   OperationProgress,
   OperationReceipt,
+  OperationReset,
   OperationStatus,
   Page,
   ServiceSummary,

@@ -55,7 +55,7 @@ test('yields every change, asks only for changes, and survives a restart on the 
     },
   });
   const states: string[] = [];
-  for await (const operation of client.watch('op1', { onRetry: (error) => told.push(error.code) })) {
+  for await (const operation of client.watch('op1', { stream: false, onRetry: (error) => told.push(error.code) })) {
     states.push(operation.status);
     if (operation.status === 'queued') first.server.once('request', () => void first.stop());
   }
@@ -85,7 +85,7 @@ test('answers that say "later" are retried with their Retry-After; unknown ids a
     seams: { random: () => 0, sleep: async (ms) => void pauses.push(ms) },
   });
   await assert.rejects(
-    client.watch('op1')[Symbol.asyncIterator]().next(),
+    client.watch('op1', { stream: false })[Symbol.asyncIterator]().next(),
     (error: WaitlessError) => error.code === 'not-found',
   );
   assert.deepEqual(pauses, [3_000, 2_000]);
@@ -104,7 +104,7 @@ test('polls that come back at once and unchanged do not spin', async (t) => {
     seams: { random: () => 1, now: () => 0, sleep: async (ms) => void pauses.push(ms) },
   });
   const states: string[] = [];
-  for await (const operation of client.watch('op1')) states.push(operation.status);
+  for await (const operation of client.watch('op1', { stream: false })) states.push(operation.status);
   assert.deepEqual(states, ['running', 'succeeded']);
   assert.deepEqual(pauses, [200, 400, 800]);
 });
@@ -119,7 +119,8 @@ test('the signal ends a held poll with its reason', async (t) => {
   const client = createClient({ url: `http://127.0.0.1:${port}` });
   const states: string[] = [];
   await assert.rejects(async () => {
-    for await (const operation of client.watch('op1', { signal: controller.signal })) states.push(operation.status);
+    for await (const operation of client.watch('op1', { stream: false, signal: controller.signal }))
+      states.push(operation.status);
   }, reason);
   assert.deepEqual(states, ['running']);
 });

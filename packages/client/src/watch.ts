@@ -1,7 +1,10 @@
-// Follows one operation to its end by long-polling, across lost connections and restarts of the server.
-import { type Operation, WaitlessError } from '@waitless/protocol';
+// Follows one operation to its end, across lost connections and restarts of the server: by its stream of events, or by long-polling where none
+// comes through.
+import { type Operation, type OperationEvent, type OperationReset, WaitlessError } from '@waitless/protocol';
 import { pauseMs } from './backoff.ts';
+import { events } from './events.ts';
 import { operation } from './operations.ts';
+import { persist } from './persist.ts';
 import { defaultSeams, type Seams } from './seams.ts';
 import type { Wire } from './wire.ts';
 
@@ -16,6 +19,14 @@ export interface WatchOptions {
   onRetry?: ((error: WaitlessError, pauseMs: number) => void) | undefined;
 }
 
+export interface FollowOptions extends WatchOptions {
+  /** false asks by long-polling from the beginning. By default that is found out where no stream comes through. */
+  stream?: boolean | undefined;
+}
+
+/** A stream begins with a comment; where nothing comes for so long, a proxy in between collects what it gets. */
+const firstSignMs = 5_000;
+
 /**
  * Yields the state at once, then again after every change of state or progress, and ends after the terminal one. Lost
  * connections and answers that say "later" are retried until the signal aborts, whose reason is then thrown. Throws
@@ -24,12 +35,50 @@ export interface WatchOptions {
 export async function* watch(
   wire: Wire,
   id: string,
-  options: WatchOptions,
+  options: FollowOptions,
   seams: Seams = defaultSeams,
 ): AsyncGenerator<Operation, void, void> {
   const { signal, onRetry } = options;
-  let etag: string | undefined;
-  let version = 0;
+  if (options.stream === false) return yield* byPolling(wire, id, { options, seams });
+  let state = (await persist(() => operation(wire, id, { signal }), { signal, onRetry }, seams))!.operation;
+  yield state;
+  if (state.done) return;
+  try {
+    const after = { after: state.eventId, signal, onRetry };
+    for await (const event of events(wire, id, { options: after, seams, impatience: { firstSignMs } })) {
+      state = changed(state, event);
+      yield state;
+      if (state.done) return;
+    }
+  } catch (error) {
+    signal?.throwIfAborted();
+    // Whatever keeps a stream from coming through: what it means for the operation is told by its status.
+    if (!(error instanceof WaitlessError)) throw error;
+  }
+  yield* byPolling(wire, id, { options, seams, known: state });
+}
+
+/** The status document after an event. */
+function changed(state: Operation, event: OperationEvent | OperationReset): Operation {
+  if (event.type === 'reset') return event.operation;
+  const { type: _, lastAttempt: __, ...members } = event;
+  return {
+    ...state,
+    ...members,
+    queuePosition: event.status === 'queued' ? state.queuePosition : null,
+    estimatedCompletionAt: event.done ? null : state.estimatedCompletionAt,
+  };
+}
+
+/** The same by long-polling, from a state that was told already. */
+async function* byPolling(
+  wire: Wire,
+  id: string,
+  { options, seams, known }: { options: WatchOptions; seams: Seams; known?: Operation },
+): AsyncGenerator<Operation, void, void> {
+  const { signal, onRetry } = options;
+  let etag = known && `W/"${known.version}"`;
+  let version = known?.version ?? 0;
   let failures = 0;
   let idle = 0;
   for (;;) {

@@ -19,9 +19,17 @@ export interface Wire {
   send(request: WireRequest): Promise<Response>;
 }
 
-/** Connects a base URL, an optional key and a `fetch` into a Wire. */
-export function createWire(options: { url: string; apiKey: string | undefined; fetch: typeof globalThis.fetch }): Wire {
-  const { url, apiKey } = options;
+export interface WireOptions {
+  url: string;
+  apiKey: string | undefined;
+  /** A read-only token, where there is no key. */
+  token?: string | undefined;
+  fetch: typeof globalThis.fetch;
+}
+
+/** Connects a base URL, an optional credential and a `fetch` into a Wire. */
+export function createWire(options: WireOptions): Wire {
+  const { url, apiKey, token } = options;
   return {
     url,
     async send(request) {
@@ -34,12 +42,24 @@ export function createWire(options: { url: string; apiKey: string | undefined; f
           );
         setHeader(headers, 'Authorization', `Bearer ${apiKey}`);
       }
-      const response = await exchange(url, options.fetch, { ...request, headers });
+      const { method = 'GET' } = request;
+      const path = token === undefined ? request.path : withToken({ method, path: request.path, token });
+      const response = await exchange(url, options.fetch, { ...request, path, headers });
       if (response.status >= 400 && !response.headers.has('operation-status'))
         throw await problem(url, response, request.signal);
       return response;
     },
   };
+}
+
+/** The path with the token in its query. Throws for what no token opens, so that it goes nowhere else, least of all to a backend. */
+function withToken({ method, path, token }: { method: string; path: string; token: string }): string {
+  if (method !== 'GET' || !path.startsWith('/v1/operations/'))
+    throw new WaitlessError(
+      'insufficient-scope',
+      'a client made with a token looks at the operations of the token and does nothing else; make it with an apiKey.',
+    );
+  return `${path}${path.includes('?') ? '&' : '?'}token=${encodeURIComponent(token)}`;
 }
 
 async function exchange(url: string, fetch: typeof globalThis.fetch, request: WireRequest): Promise<Response> {

@@ -67,6 +67,11 @@ export const errorTable = {
     'An API key is needed',
     "Send Authorization: Bearer KEY with a key from the server's key file.",
   ),
+  'invalid-token': entry(
+    401,
+    'The token is none, or has expired',
+    'Make a new one with POST /v1/tokens and an API key; it lives for an hour at most.',
+  ),
   'origin-not-allowed': entry(
     403,
     'This Origin may not call the server',
@@ -74,8 +79,8 @@ export const errorTable = {
   ),
   'insufficient-scope': entry(
     403,
-    'This key may not do that',
-    'What concerns all namespaces at once, such as services and backups, takes a key of the namespace "default".',
+    'This key or token may not do that',
+    'What concerns all namespaces at once, such as services and backups, takes a key of the namespace "default". A read-only token opens the look-ups of its operations and nothing else.',
   ),
   'not-found': entry(
     404,
@@ -159,7 +164,7 @@ export const errorTable = {
   'target-forbidden': entry(
     422,
     'The target may not be used',
-    'Targets given over the API must be public addresses. Start the server with --allow-network for the range, or name the service in the config file.',
+    'Targets given over the API must be public addresses, with a port for HTTP, and not this server itself. Start the server with --allow-network for the range, or name the service in the config file.',
   ),
   'too-many-services': entry(422, 'There are too many services', 'Remove some that are not used any more.'),
   'rate-limited': entry(429, 'Too many requests', 'Slow down and repeat after Retry-After.', true),

@@ -49,6 +49,11 @@ export const headerTable = [
     'request',
     'Business key under which the result is kept: UTF-8 of at most 512 bytes. Where the service has a rule for keys, absent or equal to what that yields.',
   ),
+  h(
+    'Last-Event-ID',
+    'request',
+    'The last event that the client knows: a stream goes on after it. On a submit that asks for a stream, the stream of that operation goes on and nothing new is submitted.',
+  ),
   h('Ordering-Key', 'request', 'Operations of one ordering key run one at a time.', false),
   h('Callback-Url', 'request', 'Where to POST the terminal notice.', false),
   h('Callback-Events', 'request', '`progress` asks for progress notices too.', false),

@@ -9,3 +9,4 @@ export * from './operation.ts';
 export * from './preferences.ts';
 export * from './routes.ts';
 export * from './schemas.ts';
+export * from './signature.ts';

@@ -101,6 +101,42 @@ export interface TimelineEntry {
   status?: OperationStatus;
 }
 
+/** What an event of an operation tells, after `waitless.operation.`: a state that it came to, or progress. */
+export const operationEventKinds = ['queued', 'running', 'progress', 'succeeded', 'failed', 'cancelled'] as const;
+export type OperationEventKind = (typeof operationEventKinds)[number];
+
+/**
+ * One change of an operation: GET /v1/operations/{id}/events, and the same under the same id wherever else it is told. Beside what every event has
+ * stand the members of the status document that changed, as they were then.
+ */
+export interface OperationEvent extends Pick<
+  Operation,
+  'eventId' | 'id' | 'service' | 'correlationId' | 'status' | 'done' | 'version' | 'updatedAt' | 'attempt'
+> {
+  type: `waitless.operation.${OperationEventKind}`;
+  /** queued: when it may start, where that is put off. */
+  runAt?: string | null;
+  /** queued again: what became of the attempt before. */
+  lastAttempt?: { attempt: number; outcome: string | null; backendStatus: number | null; detail: string | null };
+  /** running: when the first attempt began. */
+  startedAt?: string | null;
+  /** progress */
+  progress?: OperationProgress;
+  /** The others stand in the last event. */
+  finishedAt?: string;
+  expiresAt?: string | null;
+  resourceLocation?: string;
+  error?: OperationError | null;
+}
+
+/** In the place of events that cannot be named: where the operation stands now. Events go on from there. */
+export interface OperationReset {
+  type: 'reset';
+  /** Why, in a sentence. */
+  detail: string;
+  operation: Operation;
+}
+
 /** A service with its live counts: GET /v1/services. */
 export interface ServiceSummary {
   name: string;

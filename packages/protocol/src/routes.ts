@@ -20,6 +20,8 @@ export interface Route {
   readonly tag: 'submit' | 'operations' | 'results' | 'workers' | 'services' | 'callbacks' | 'operate';
   /** Needs an API key where keys exist: `key`, carries its own capability: `token`, open to all: `none`. */
   readonly access: 'key' | 'token' | 'none';
+  /** A read-only token in `?token=` that names the operation `{id}` opens it too. */
+  readonly readableByToken?: true;
   /** Request headers with a meaning here, names of the header table. */
   readonly headers?: readonly string[];
   readonly query?: readonly QueryParameter[];
@@ -109,6 +111,10 @@ const call = {
 
 const envelopeParameter = { name: 'envelope', summary: '`json` shows status, headers and body in a 200.' } as const;
 
+/** Whether `?token=` is a credential there: not where the query is the backend's, nor where no key is asked for. */
+export const takesTokens = ({ access, path }: Pick<Route, 'access' | 'path'>): boolean =>
+  access === 'key' && !path.startsWith('/v1/call/');
+
 /** Every route that is built. The key is the operationId of the OpenAPI document. */
 export const routes = {
   call: { ...call, path: '/v1/call/{service}', summary: 'Submit a request to a service' },
@@ -161,6 +167,7 @@ export const routes = {
     path: '/v1/operations/{id}',
     tag: 'operations',
     access: 'key',
+    readableByToken: true,
     summary: 'Status of an operation; `Prefer: wait=N` long-polls for a change',
     headers: ['Prefer'],
     query: [
@@ -175,6 +182,7 @@ export const routes = {
     path: '/v1/operations/{id}/result',
     tag: 'operations',
     access: 'key',
+    readableByToken: true,
     summary: 'Result of an operation, byte for byte; `Prefer: wait=N` waits for it',
     headers: ['Prefer'],
     query: [envelopeParameter],
@@ -186,9 +194,22 @@ export const routes = {
     path: '/v1/operations/{id}/timeline',
     tag: 'operations',
     access: 'key',
+    readableByToken: true,
     summary: 'Attempts, waits and progress with their times',
     output: { 200: 'Timeline' },
     errors: ['not-found'],
+  },
+  getEvents: {
+    method: 'GET',
+    path: '/v1/operations/{id}/events',
+    tag: 'operations',
+    access: 'key',
+    readableByToken: true,
+    summary:
+      'Every change of an operation as it happens, as Server-Sent Events; as a JSON page where `Accept` prefers that',
+    headers: ['Last-Event-ID'],
+    output: { 200: 'OperationEventPage', 204: null },
+    errors: ['not-found', 'result-expired', 'too-many-connections', 'engine-unavailable', 'shutting-down'],
   },
   cancelOperation: {
     method: 'DELETE',
@@ -199,6 +220,34 @@ export const routes = {
     query: [{ name: 'purge', summary: '`true` forgets a finished operation.' }],
     output: { 200: 'Operation', 204: null },
     errors: ['not-found', 'result-expired', 'invalid-parameter', 'not-finished'],
+  },
+  createToken: {
+    method: 'POST',
+    path: '/v1/tokens',
+    tag: 'operations',
+    access: 'key',
+    summary:
+      'Make a read-only token for some operations, for a browser: `?token=` on their look-ups, for an hour at most',
+    input: 'TokenRequest',
+    output: { 200: 'Token' },
+    errors: [
+      'invalid-json',
+      'invalid-parameter',
+      'unknown-field',
+      'forbidden-key',
+      'payload-too-complex',
+      'payload-too-large',
+      'unsupported-media-type',
+      'unsupported-content-encoding',
+      'not-found',
+      'result-expired',
+      'rate-limited',
+      'not-implemented',
+      'overloaded',
+      'storage-unavailable',
+      'engine-unavailable',
+      'shutting-down',
+    ],
   },
   listServices: {
     method: 'GET',
@@ -541,13 +590,11 @@ export type RouteName = keyof typeof routes;
 
 /** Documented routes of later versions: 501 `not-implemented`, so that nobody takes a 404 for "no such id". */
 export const unbuiltRoutes = [
-  '/v1/operations/{id}/events',
   '/v1/operations/{id}/deliveries',
   '/v1/topics/{topic}/events',
   '/v1/subscriptions/{name}',
   '/v1/subscriptions/{name}/{action}',
   '/v1/stream',
-  '/v1/tokens',
   '/v1/deliveries/{id}',
   '/v1/deliveries/{id}/retry',
   '/v1/leases/{token}/ack',

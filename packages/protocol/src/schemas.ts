@@ -1,6 +1,7 @@
 // JSON Schemas (2020-12) of what travels in JSON, named as the OpenAPI document names them.
 
 import { mostBatchItems } from './batch.ts';
+import { operationEventKinds } from './operation.ts';
 
 export type Schema = { readonly [key: string]: unknown };
 
@@ -129,6 +130,35 @@ export const schemas: Readonly<Record<string, Schema>> = {
     },
     next: maybe(text),
   }),
+  OperationEvent: object(
+    {
+      eventId: text,
+      type: { type: 'string', enum: operationEventKinds.map((kind) => `waitless.operation.${kind}`) },
+      id: text,
+      service: text,
+      correlationId: text,
+      status: operation['status']!,
+      done: { type: 'boolean' },
+      version: whole(1),
+      updatedAt: time,
+      attempt: whole(0),
+      runAt: maybe(time),
+      lastAttempt: object({
+        attempt: whole(0),
+        outcome: maybe(text),
+        backendStatus: maybe(whole(100, 599)),
+        detail: maybe(text),
+      }),
+      startedAt: maybe(time),
+      progress: object({ sequence: whole(1), ...progress }, ['sequence']),
+      finishedAt: time,
+      expiresAt: maybe(time),
+      resourceLocation: { type: 'string', format: 'uri' },
+      error: operation['error']!,
+    },
+    ['eventId', 'type', 'id', 'service', 'correlationId', 'status', 'done', 'version', 'updatedAt', 'attempt'],
+  ),
+  OperationEventPage: object({ items: { type: 'array', items: ref('OperationEvent') }, next: maybe(text) }),
   ServicePage: object({
     items: {
       type: 'array',
@@ -171,6 +201,28 @@ export const schemas: Readonly<Record<string, Schema>> = {
     source: { type: 'string', enum: ['config', 'api'] },
     savedAt: maybe(time),
     document: ref('Service'),
+  }),
+  TokenRequest: object(
+    {
+      operations: {
+        type: 'array',
+        items: text,
+        minItems: 1,
+        maxItems: 100,
+        description: 'Ids of operations of your namespace.',
+      },
+      expiresIn: {
+        description: 'How long the token is good for: a duration such as `15m`, or seconds; at most an hour.',
+        anyOf: [text, { type: 'number', exclusiveMinimum: 0, maximum: 3600 }],
+        default: '15m',
+      },
+    },
+    ['operations'],
+    closed,
+  ),
+  Token: object({
+    token: { type: 'string', description: 'A secret until it expires. For `?token=`, as it is.' },
+    expiresAt: time,
   }),
   Backup: object({
     state: { type: 'string', enum: ['running', 'done', 'failed'] },

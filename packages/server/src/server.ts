@@ -1,6 +1,6 @@
 // The only place that knows engine, core, targets and edges together. Start-up and shutdown are one list each.
 import { readFileSync } from 'node:fs';
-import { addressMatcher } from './config/addresses.ts';
+import { addressMatcher, ownMatcher } from './config/addresses.ts';
 import { bearerKey, createKeyLookup } from './config/api-keys.ts';
 import { readApiService, shownService } from './config/api-service.ts';
 import { type Config, isPostgresAddress } from './config/config.ts';
@@ -15,6 +15,7 @@ import { Ids } from './core/ids.ts';
 import { Live } from './core/live.ts';
 import { LookUp } from './core/look-up.ts';
 import { MadeServices } from './core/made-services.ts';
+import { OperationFeeds } from './core/operation-feed.ts';
 import { Outlooks } from './core/outlook.ts';
 import { Pace } from './core/pace.ts';
 import { QueueCounts } from './core/queue-counts.ts';
@@ -34,10 +35,13 @@ import { callbackSecretHandlers } from './edges/http/callback-secrets.ts';
 import { leaseHandlers } from './edges/http/leases.ts';
 import { HttpListener } from './edges/http/listener.ts';
 import { operateHandlers } from './edges/http/operate.ts';
+import { operationEventHandlers } from './edges/http/operation-events.ts';
 import { operationHandlers } from './edges/http/operations.ts';
 import { resultsByKeyHandlers } from './edges/http/results-by-key.ts';
+import { ReadTokens } from './edges/http/read-tokens.ts';
 import { createRouter } from './edges/http/router.ts';
 import { serviceHandlers } from './edges/http/services.ts';
+import { tokenHandler } from './edges/http/tokens.ts';
 import type { Engine } from './engine/engine.ts';
 import { observed } from './engine/observed.ts';
 import { sqliteEngine } from './engines/sqlite/engine.ts';
@@ -133,8 +137,11 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
     const budget = new BodyBudget(config.maxBodyMemoryBytes);
     const fireAndForget = new FireAndForget();
     const reply = new Reply({ engine, services, ids, live, pace, counts, clock, random, log, metrics });
-    const guard = addressGuard({ isAllowed: addressMatcher(config.allowNetwork) });
-    const target = httpTarget({ isGuarded: (service) => services.wasMade(service), guard });
+    const guard = addressGuard({
+      isAllowed: addressMatcher(config.allowNetwork),
+      isOwn: ownMatcher({ listening: () => listener.url, known: [config.publicUrl, config.backendUrl] }),
+    });
+    const target = httpTarget({ isGuarded: (service) => services.wasMade(service), guard, log });
     const made = new MadeServices({
       engine,
       services,
@@ -157,6 +164,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       budget,
       counts,
       fireAndForget,
+      random,
       backendBase: () => backendBase(),
       everyMs: extras.pollMs,
       log,
@@ -191,6 +199,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       host: config.host,
       port: config.port,
       auth,
+      readTokens: new ReadTokens({ ids, clock }),
       budget,
       maxWaitMs: config.maxWaitMs,
       shutdownTimeoutMs: config.shutdownTimeoutMs,
@@ -209,6 +218,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       (anyAddress ? `http://127.0.0.1:${new URL(listener.url).port}` : listener.url);
 
     let state: 'starting' | 'ready' | 'stopping' = 'starting';
+    const feeds = new OperationFeeds({ engine, live, ids });
     const operations = operationHandlers({ fetch, services, ids, maxWaitMs: config.maxWaitMs });
     const lookUp = new LookUp({ engine, services, ids, fetch, submit, budget, clock });
     const resultsByKey = resultsByKeyHandlers({ services, lookUp, fetch, ids, outlooks, operations });
@@ -228,7 +238,9 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       isReady: () => state,
       metricsText: metricsReader(),
     });
-    const call = callHandler({ services, submit, fetch, outlooks, maxWaitMs: config.maxWaitMs });
+    const operationEvents = operationEventHandlers({ fetch, feeds, live, operations });
+    const { streamOf } = operationEvents;
+    const call = callHandler({ services, submit, fetch, outlooks, streamOf, maxWaitMs: config.maxWaitMs });
     listener.route(
       createRouter({
         call,
@@ -238,7 +250,9 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
         getOperation: operations.status,
         getResult: operations.result,
         getTimeline: operations.timeline,
+        getEvents: operationEvents.events,
         cancelOperation: operations.cancel,
+        createToken: tokenHandler({ fetch, ids, clock }),
         listServices: operate.listServices,
         getService: oneService.get,
         putService: oneService.put,

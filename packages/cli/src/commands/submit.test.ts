@@ -146,6 +146,33 @@ test('--wait follows the operation on stderr and writes the result to stdout, by
   assert.equal(stderr, 'queued\nrunning, attempt 2 of 5, baking\nsucceeded\n');
 });
 
+test('--wait shows every stage as the stream of events tells it, and polls for none', async (t) => {
+  const { env, seen } = await fakeServer(
+    t,
+    ({ path }, response) => {
+      if (path.startsWith('/v1/call/')) sendJson(response, 202, operation(), { 'Operation-Id': 'op1' });
+      else if (path.endsWith('/result'))
+        response.writeHead(200, { 'Operation-Status': 'succeeded', 'Operation-Id': 'op1' }).end('done');
+      else if (path.endsWith('/events')) {
+        response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+        const tell = (version: number, change: Record<string, unknown>): void => {
+          const event = { version, eventId: `op1_${version}`, type: 'x', status: 'running', done: false, ...change };
+          response.write(`id: op1_${version}\ndata: ${JSON.stringify(event)}\n\n`);
+        };
+        for (const [i, stage] of ['prep', 'bake', 'oven'].entries())
+          tell(2 + i, { progress: { sequence: 1 + i, stage } });
+        tell(5, { status: 'succeeded', done: true, finishedAt: '2026-01-01T00:00:03.000Z' });
+      } else sendJson(response, 200, operation({ status: 'queued' }));
+    },
+    { streams: true },
+  );
+  const { code, stdout, stderr } = await run(['submit', '--wait', 'score'], { env });
+  assert.equal(code, 0);
+  assert.equal(stdout, 'done');
+  assert.equal(stderr, 'queued\nrunning, prep\nrunning, bake\nrunning, oven\nsucceeded\n');
+  assert.equal(seen.filter(({ path }) => path === '/v1/operations/op1').length, 1);
+});
+
 test('on a terminal the progress is a live bar that is gone at the end', async (t) => {
   const { promise: drawn, resolve: sawBar } = Promise.withResolvers<void>();
   const baking = operation({ progress: { sequence: 1, stage: 'baking\u001b[2J', percent: 40 } });

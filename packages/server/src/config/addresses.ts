@@ -1,5 +1,6 @@
 // Which addresses are this machine's own and which lie in a range the operator named.
 import { BlockList, isIP } from 'node:net';
+import { networkInterfaces } from 'node:os';
 
 const loopback = new BlockList();
 loopback.addSubnet('127.0.0.0', 8, 'ipv4');
@@ -49,5 +50,31 @@ export function addressMatcher(ranges: readonly string[]): (address: string) => 
   return (address) => {
     const kind = family(address);
     return kind !== undefined && list.check(address, kind);
+  };
+}
+
+export interface OwnPlaces {
+  /** URL of the listener; empty before it listens. */
+  listening: () => string;
+  /** Other URLs that lead to this server, by the configuration. */
+  known: readonly (string | undefined)[];
+}
+
+const portOf = ({ port, protocol }: URL): number => (port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port));
+const hostOf = ({ hostname }: URL): string => hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '');
+
+/** A check of whether a host and port are this server: as it is known, or where it listens, on every address of the machine where it listens on all. */
+export function ownMatcher({ listening, known }: OwnPlaces): (host: string, port: number, path?: string) => boolean {
+  const named = known.filter((url) => url !== undefined).map((url) => new URL(url));
+  return (host, port, path = '/') => {
+    // Behind a gateway other paths of the same host are others.
+    const isBelow = ({ pathname }: URL): boolean => `${path}/`.startsWith(pathname.replace(/\/*$/, '/'));
+    if (named.some((url) => portOf(url) === port && hostOf(url) === host && isBelow(url))) return true;
+    const own = listening() === '' ? undefined : new URL(listening());
+    if (own === undefined || portOf(own) !== port) return false;
+    if (hostOf(own) === host) return true;
+    if (hostOf(own) !== '0.0.0.0' && hostOf(own) !== '::') return false;
+    if (isLoopback(host) || host === '0.0.0.0' || host === '::') return true;
+    return Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === host));
   };
 }

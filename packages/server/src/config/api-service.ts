@@ -4,10 +4,8 @@ import { ConfigError } from './config-error.ts';
 import { isFields } from './config-file.ts';
 import type { ServiceConfig } from './config-shape.ts';
 import { serviceValues } from './print-config.ts';
+import { mask } from './secrets.ts';
 import { readService, type ServiceDocument } from './service-config.ts';
-
-/** What stands in the place of a secret where a document is shown. */
-const mask = '***';
 
 const pointerOf = (path: readonly (string | number)[]): string =>
   path.map((step) => `/${String(step).slice(0, 64).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('');
@@ -48,6 +46,19 @@ export function readApiService({ name, document, limits }: Omit<ServiceDocument,
 function refuseOfTheFile(document: unknown): void {
   if (!isFields(document) || !isFields(document['target'])) return;
   const { url, headers } = document['target'];
+  if (typeof url === 'string' && isDisguised(url))
+    refuse(
+      'target-forbidden',
+      '/target/url',
+      'takes an http or https URL such as https://score.example.com, with two slashes and without a user name',
+    );
+  // Documents are kept in the store as they are, and a copy of it must not tell how to sign.
+  if (Object.hasOwn(document['target'], 'secret'))
+    refuse(
+      'not-implemented',
+      '/target/secret',
+      'not built yet over the API; name the service in the config file, or send without the field',
+    );
   if (typeof url === 'string' && url.includes('${env:'))
     refuse(
       'invalid-parameter',
@@ -70,6 +81,14 @@ function refuseOfTheFile(document: unknown): void {
         `${mask} is shown in the place of the value, which is needed here; send the value itself`,
       );
   }
+}
+
+/** What a URL parser takes and a person may read as something else: another scheme, a user name, fewer slashes, what only looks like a host. */
+function isDisguised(url: string): boolean {
+  // oxlint-disable-next-line no-control-regex -- a parser drops them without a word; they are refused as wrong text
+  if (!URL.canParse(url) || /[\0-\x1f\x7f]/.test(url)) return false;
+  const [, authority] = /^https?:\/\/([^/]*)/i.exec(url) ?? [];
+  return authority === undefined || authority.includes('@');
 }
 
 /** The document of a service with every default filled in, as it could be sent again; values of headers are masked. */

@@ -2,7 +2,13 @@
 
 /** Where a service's work is done: pushed to a backend over HTTP, or pulled by workers. */
 export type ServiceTarget =
-  | { readonly kind: 'http'; readonly url: string; readonly headers: Readonly<Record<string, string>> }
+  | {
+      readonly kind: 'http';
+      readonly url: string;
+      readonly headers: Readonly<Record<string, string>>;
+      /** `whsec_…`, what each request to the backend is signed with, the newest first; undefined: nothing is signed. */
+      readonly secrets?: readonly string[];
+    }
   | { readonly kind: 'pull' };
 
 /** Where the business key of a request stands. `path`: number of a segment after the service, from 1. */

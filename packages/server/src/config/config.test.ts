@@ -187,6 +187,37 @@ describe('sources', () => {
     );
   });
 
+  test('secrets of the file are variables too, one or a list, and never stand in a message', () => {
+    const [one, two] = ['1', '2'].map((text) => `whsec_${Buffer.alloc(32, text).toString('base64')}`);
+    file(
+      'signed.yaml',
+      'services:\n  score:\n    target:\n      url: http://127.0.0.1:1\n      secret: ["${env:NEW}", "${env:OLD}"]\n',
+    );
+    const given = { cwd: folder, options: { config: 'signed.yaml' } };
+    const target = (env: Record<string, string>) => resolve({ ...given, env }).config.services.get('score')?.target;
+    assert.deepEqual(target({ NEW: one!, OLD: two! }), {
+      kind: 'http',
+      url: 'http://127.0.0.1:1',
+      headers: {},
+      secrets: [one, two],
+    });
+    assert.match(
+      refusal({ ...given, env: { NEW: one!, OLD: `${two}x` } }).message,
+      /^(?!.*whsec_Mj)services\.score\.target\.secret: .* \(signed\.yaml line 5\)$/,
+    );
+    assert.match(refusal({ ...given, env: { NEW: one! } }).message, /"OLD" is not set \(signed\.yaml line 5\)$/);
+    const replaced = resolve({
+      ...given,
+      options: { ...given.options, target: ['score=http://127.0.0.1:3'] },
+      env: { NEW: one!, OLD: two! },
+    });
+    assert.deepEqual(replaced.config.services.get('score')?.target, {
+      kind: 'http',
+      url: 'http://127.0.0.1:3',
+      headers: {},
+    });
+  });
+
   test('key and validity of services by flag and variable, without a file', () => {
     const { config, origins } = resolve({
       options: {

@@ -60,6 +60,24 @@ describe('--print-config', () => {
     assert.ok(!text.includes(hash.slice(0, 12)));
   });
 
+  test('secrets are masked, as many as there are, and a masked one is refused where it is read back', () => {
+    const [one, two, three] = [1, 2, 3].map((n) => `whsec_${createHash('sha256').update(`${n}`).digest('base64')}`);
+    const shown = (services: Record<string, unknown>) => {
+      const text = describeConfig(resolveConfig({ cwd: folder, env: {}, document: { services } }));
+      assert.doesNotMatch(text, /whsec_/);
+      return text;
+    };
+    const url = 'http://127.0.0.1:9001';
+    const text = shown({ a: { target: { url, secret: one } }, b: { target: { url, secret: [two, three] } } });
+    const { services } = parse(text) as { services: Record<string, { target: unknown }> };
+    assert.deepEqual(services['a']!.target, { url, secret: '***' });
+    assert.deepEqual(services['b']!.target, { url, secret: ['***', '***'] });
+    assert.throws(
+      () => resolveConfig({ cwd: folder, env: {}, document: { services } }),
+      /\*\*\* is shown in the place/,
+    );
+  });
+
   test('the output is a config file with the same values', () => {
     const first = resolved();
     const again = parse(describeConfig(first)) as Record<string, unknown>;

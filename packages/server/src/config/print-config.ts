@@ -6,6 +6,7 @@ import type { ServiceConfig } from './config-shape.ts';
 import { keyField, sharingMethods } from './key-rule.ts';
 import { type OptionName, optionTable } from './options.ts';
 import { formatRate } from './rate.ts';
+import { mask } from './secrets.ts';
 import { defaultOrigin } from './sources.ts';
 import { formatSize } from './values.ts';
 
@@ -23,8 +24,6 @@ export interface ConfigEntry {
   readonly origin: string;
 }
 
-const masked = '***';
-
 /** A URL without what may be secret in it. None with a password passes the checks, and this does not rely on that. */
 function withoutPassword(text: string): string {
   if (!URL.canParse(text)) return text;
@@ -32,7 +31,7 @@ function withoutPassword(text: string): string {
   if (url.username === '' && url.password === '') return text;
   url.username = '';
   url.password = '';
-  return url.href.replace('://', `://${masked}@`);
+  return url.href.replace('://', `://${mask}@`);
 }
 
 /** Services stand under `services`, the others never change a running server. */
@@ -55,6 +54,10 @@ function keyValues({ key, keyMethods }: ServiceConfig): [path: readonly string[]
   ];
 }
 
+/** As many as there are, and none of them. */
+const shownSecrets = (secrets: readonly string[]): string | string[] =>
+  secrets.length === 1 ? mask : secrets.map(() => mask);
+
 export function serviceValues(service: ServiceConfig): [path: readonly string[], value: ConfigEntry['value']][] {
   const { target, retry } = service;
   const targetValues: [readonly string[], ConfigEntry['value']][] =
@@ -62,7 +65,10 @@ export function serviceValues(service: ServiceConfig): [path: readonly string[],
       ? [[['target', 'pull'], true]]
       : [
           [['target', 'url'], withoutPassword(target.url)],
-          ...Object.keys(target.headers).map((name): [string[], string] => [['target', 'headers', name], masked]),
+          ...Object.keys(target.headers).map((name): [string[], string] => [['target', 'headers', name], mask]),
+          ...(target.secrets
+            ? [[['target', 'secret'], shownSecrets(target.secrets)] as [string[], ConfigEntry['value']]]
+            : []),
         ];
   return [
     ...targetValues,

@@ -1,5 +1,6 @@
 // The service document: every field, its default, and every way to get it wrong, named by its path.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { ConfigError } from './config-error.ts';
 import { readService, serviceFields } from './service-config.ts';
@@ -7,6 +8,8 @@ import { readService, serviceFields } from './service-config.ts';
 const limits = { maxWaitMs: 50_000, maxBodyMemoryBytes: 256 * 1024 * 1024 };
 const url = 'http://127.0.0.1:9001/score';
 const read = (document: unknown, name = 'score') => readService({ name, document, limits });
+const secretOf = (bytes: number): string => `whsec_${randomBytes(bytes).toString('base64')}`;
+const whsec = secretOf(32);
 const withUrl = (fields: Record<string, unknown>) => read({ target: { url }, ...fields });
 
 describe('service documents', () => {
@@ -36,6 +39,15 @@ describe('service documents', () => {
       maxQueued: undefined,
       priority: 5,
     });
+  });
+
+  test('a secret, or two while one is replaced; and without one signatures of callers are headers like others', () => {
+    for (const secret of [whsec, secretOf(24), secretOf(64)])
+      assert.deepEqual(read({ target: { url, secret } }).target, { kind: 'http', url, headers: {}, secrets: [secret] });
+    const two = [secretOf(32), whsec];
+    assert.deepEqual(read({ target: { url, secret: two } }).target, { kind: 'http', url, headers: {}, secrets: two });
+    const unsigned = withUrl({ forward: ['webhook-id'], key: { header: 'Webhook-Id' } });
+    assert.deepEqual(unsigned.forward, ['webhook-id']);
   });
 
   test('a pull service has no limit of its own: its workers set the pace', () => {
@@ -167,7 +179,55 @@ describe('service documents', () => {
     ['two targets', { target: { url, pull: true } }, '.target', /exactly one of "url" and "pull"; remove one/],
     ['pull: false', { target: { pull: false } }, '.target.pull', /it takes true/],
     ['headers of a pull service', { target: { pull: true, headers: {} } }, '.target.headers', /only a backend/],
-    ['a secret', { target: { url, secret: 'whsec_hunter2' } }, '.target.secret', /^(?!.*hunter2).*not built yet/],
+    [
+      'a secret of a pull service',
+      { target: { pull: true, secret: whsec } },
+      '.target.secret',
+      /only what is sent to a backend/,
+    ],
+    [
+      'a secret that is none',
+      { target: { url, secret: 'whsec_hunter2' } },
+      '.target.secret',
+      /^(?!.*hunter2).*openssl/,
+    ],
+    [
+      'a secret without its prefix',
+      { target: { url, secret: whsec.slice(6) } },
+      '.target.secret',
+      /"whsec_" and 24 to 64/,
+    ],
+    ['a secret with a line end', { target: { url, secret: `${whsec}\n` } }, '.target.secret', /"whsec_" and 24 to 64/],
+    ['a secret too short', { target: { url, secret: secretOf(23) } }, '.target.secret', /24 to 64/],
+    ['a secret too long', { target: { url, secret: secretOf(65) } }, '.target.secret', /24 to 64/],
+    ['a secret that is a mask', { target: { url, secret: '***' } }, '.target.secret', /is shown in the place/],
+    ['a secret that is a number', { target: { url, secret: 7 } }, '.target.secret', /24 to 64/],
+    ['no secret in a list', { target: { url, secret: [] } }, '.target.secret', /one secret, or a list/],
+    [
+      'three secrets',
+      { target: { url, secret: [secretOf(32), secretOf(32), secretOf(32)] } },
+      '.target.secret',
+      /one secret, or a list/,
+    ],
+    ['a secret twice', { target: { url, secret: [whsec, whsec] } }, '.target.secret', /twice; keep one/],
+    [
+      'a signature of your own beside a secret',
+      { target: { url, secret: whsec, headers: { 'Webhook-Signature': 'v1,x' } } },
+      '.target.headers.Webhook-Signature',
+      /sets this header itself/,
+    ],
+    [
+      "passing on the caller's signature beside a secret",
+      { target: { url, secret: whsec }, forward: ['webhook-id'] },
+      '.forward.0',
+      /beside a target\.secret/,
+    ],
+    [
+      "a key by the caller's signature beside a secret",
+      { target: { url, secret: whsec }, key: { header: 'Webhook-Id' } },
+      '.key',
+      /"webhook-id" is ours/,
+    ],
     ['amqp', { target: { amqp: {} } }, '.target.amqp', /not built yet/],
     ['a misspelt target', { target: { ulr: url } }, '.target.ulr', /did you mean "url"/],
     ['a misspelt field', { target: { url }, retries: {} }, '.retries', /no such field$/],

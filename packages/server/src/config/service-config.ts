@@ -1,5 +1,6 @@
 // The strict check of a service document, the same from the config file and over the API: every field is used or refused by name.
 import { formatDuration, isName } from '@waitless/protocol';
+import { isSignatureField } from '../lib/webhook-signature.ts';
 import { isFields } from './config-file.ts';
 import { ConfigError, type Where, WrongValue } from './config-error.ts';
 import type { ServiceConfig, ServiceTarget } from './config-shape.ts';
@@ -7,6 +8,7 @@ import { framingHeaders, isHeaderName, ownHeaders } from './header-names.ts';
 import { keyValue, sharingMethods } from './key-rule.ts';
 import { didYouMean } from './nearest.ts';
 import { rateValue } from './rate.ts';
+import { secretsValue } from './secrets.ts';
 import {
   booleanValue,
   choiceValue,
@@ -60,7 +62,7 @@ export const serviceFields = {
   schema: false,
   publishTransitions: false,
 } as const;
-const targetFields = { url: true, headers: true, pull: true, secret: false, amqp: false, kafka: false } as const;
+const targetFields = { url: true, headers: true, pull: true, secret: true, amqp: false, kafka: false } as const;
 const retryFields = { maxAttempts: true, initialDelay: true, maxDelay: true } as const;
 
 /**
@@ -108,6 +110,7 @@ export function readService({ name, document, limits, where = () => ({}) }: Serv
     take(field, otherwise, (value) => durationValue(value, { min, max }));
 
   const target = readTarget();
+  const isSigned = target.kind === 'http' && target.secrets !== undefined;
   const timeoutMs = duration('timeout', 600 * second, 365 * day);
   const mode = take('mode', 'async', (value) => choiceValue(value, ['async', 'sync']));
   const syncWaitMs = take('syncWait', Math.min(30 * second, limits.maxWaitMs), (value) => {
@@ -140,11 +143,16 @@ export function readService({ name, document, limits, where = () => ({}) }: Serv
       const source = keyValue(value);
       // Then the backend computes for that value, whatever the key says.
       const set = target.kind === 'http' ? Object.keys(target.headers).map((name) => name.toLowerCase()) : [];
-      for (const one of source.parts)
+      for (const one of source.parts) {
+        if (one.from === 'header' && isSigned && isSignatureField(one.name))
+          throw new WrongValue(
+            `with a target.secret "${one.name}" is ours, so that of a request never reaches the backend; remove one of the two`,
+          );
         if (one.from === 'header' && set.includes(one.name))
           throw new WrongValue(
             `target.headers sets "${one.name}" itself, so that of a request never reaches the backend; remove one of the two`,
           );
+      }
       return source;
     },
   );
@@ -194,14 +202,18 @@ export function readService({ name, document, limits, where = () => ({}) }: Serv
       if (given['pull'] !== true) return fail([...path, 'pull'], 'it takes true; for a backend write "url" instead');
       if (Object.hasOwn(given, 'headers'))
         return fail([...path, 'headers'], 'only a backend with a "url" is sent headers; remove the field');
+      if (Object.hasOwn(given, 'secret'))
+        return fail([...path, 'secret'], 'only what is sent to a backend with a "url" is signed; remove the field');
       return Object.freeze({ kind: 'pull' });
     }
     const checked = check([...path, 'url'], given['url'], targetUrlValue);
-    return Object.freeze({
-      kind: 'http',
-      url: checked,
-      headers: readHeaders(given['headers'] ?? {}, [...path, 'headers']),
-    });
+    const headers = readHeaders(given['headers'] ?? {}, [...path, 'headers']);
+    if (!Object.hasOwn(given, 'secret')) return Object.freeze({ kind: 'http', url: checked, headers });
+    for (const header of Object.keys(headers))
+      if (isSignatureField(header))
+        fail([...path, 'headers', header], 'with a secret Waitless sets this header itself; remove it');
+    const secrets = check([...path, 'secret'], given['secret'], secretsValue);
+    return Object.freeze({ kind: 'http', url: checked, headers, secrets });
   }
 
   function readHeaders(value: unknown, path: Path): Readonly<Record<string, string>> {
@@ -230,6 +242,8 @@ export function readService({ name, document, limits, where = () => ({}) }: Serv
       const lower = header.toLowerCase();
       if (framingHeaders.has(lower) || ownHeaders.has(lower) || lower === 'host')
         fail([...path, index], `${show(header)} cannot be passed on, since Waitless sets it itself; remove it`);
+      if (isSigned && isSignatureField(header))
+        fail([...path, index], `${show(header)} cannot be passed on beside a target.secret; remove it`);
       return lower;
     });
     return Object.freeze([...new Set(names)]);

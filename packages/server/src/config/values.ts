@@ -102,6 +102,8 @@ export function httpUrl(value: unknown, example: string): URL {
   const text = textValue(value);
   const url = /^https?:\/\//i.test(text) && !/[\s\\]/.test(text) && URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined) throw new WrongValue(`it takes an http or https URL such as ${example}`);
+  if (/^https?:\/\/[^/?#]*%/i.test(text) && url.username === '')
+    throw new WrongValue('the host of a URL is written without "%"; write the characters themselves');
   if (url.username !== '' || url.password !== '')
     throw new WrongValue(
       'a URL may not carry a user name or password; put credentials into a header or leave them out',

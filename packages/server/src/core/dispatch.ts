@@ -5,6 +5,7 @@ import type { Engine, LeasedOperation, RequestHead, ResultContent } from '../eng
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
+import type { Random } from '../lib/random.ts';
 import { pause, type Service } from '../lib/service.ts';
 import type { BodyBudget } from './body-budget.ts';
 import type { FireAndForget, Forgettable } from './fire-and-forget.ts';
@@ -24,7 +25,10 @@ export interface OutboundRequest {
   head: RequestHead;
   /** Fields we add, in order. */
   headers: [string, string][];
-  body: Uint8Array | AsyncIterable<Uint8Array>;
+  /** What a signature calls it: the same on every attempt. */
+  messageId: string;
+  /** A large one is read from the store when it is needed, and once more where it is signed: nobody holds the whole of it. */
+  body: Uint8Array | (() => AsyncIterable<Uint8Array>);
   bodyBytes: number;
   timeoutMs: number;
   signal: AbortSignal;
@@ -50,6 +54,7 @@ export interface DispatchDependencies {
   budget: BodyBudget;
   counts: Pick<QueueCounts, 'moved'>;
   fireAndForget: FireAndForget;
+  random: Random;
   /** Base of reply and progress URLs, asked when it is needed: the port may be known only after listening. */
   backendBase: () => string;
   /** How often attempts are looked after without a hint. */
@@ -179,7 +184,8 @@ export class Dispatch implements Service {
         service,
         head,
         headers: this.#headers(service, lease, id),
-        body: lease.body ?? noticing(engine.readBody(seq, 'request'), (error) => (unread = error)),
+        messageId: id,
+        body: lease.body ?? (() => noticing(engine.readBody(seq, 'request'), (error) => (unread = error))),
         bodyBytes: lease.bodyBytes,
         timeoutMs: Math.max(1, Math.min(service.attemptTimeoutMs, deadlineAt + deadlineSlackMs - startedAt)),
         signal: abort.signal,
@@ -254,6 +260,7 @@ export class Dispatch implements Service {
       service,
       head: item.head,
       headers: item.correlationId === null ? [] : [['Correlation-Id', item.correlationId]],
+      messageId: this.#d.random.nonce(),
       body: item.body,
       bodyBytes: item.body.length,
       timeoutMs: service.attemptTimeoutMs,

@@ -33,6 +33,7 @@ const record: OperationRecord = {
   key: null,
 };
 const failed: TimelineRow = {
+  version: 3,
   at: start + 150,
   kind: 'attempt',
   attempt: 1,

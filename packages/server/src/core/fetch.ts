@@ -38,6 +38,10 @@ export interface WaitOptions {
   signal?: AbortSignal;
 }
 
+/** One sentence for every id that the caller has no part in, whatever the reason. */
+export const noSuchOperation = (): WaitlessError =>
+  new WaitlessError('not-found', 'there is no operation with this id');
+
 export class Fetch {
   readonly #d: FetchDependencies;
 
@@ -49,7 +53,7 @@ export class Fetch {
   async operation(id: string, namespace: string): Promise<OperationRecord> {
     const key = this.#d.ids.operationKey(id);
     const record = key && (await this.#d.engine.operation({ ...key, namespace }));
-    if (!record) throw new WaitlessError('not-found', 'there is no operation with this id');
+    if (!record) throw noSuchOperation();
     if (record.expiresAt !== null && record.expiresAt <= this.#d.clock.now()) throw new WaitlessError('result-expired');
     return record;
   }
@@ -157,7 +161,7 @@ export class Fetch {
     const { ids, engine, clock, dispatch, live, log } = this.#d;
     const key = ids.operationKey(id);
     const outcome = key ? await engine.cancel({ ...key, namespace }, clock.now()) : { kind: 'unknown' as const };
-    if (outcome.kind === 'unknown') throw new WaitlessError('not-found', 'there is no operation with this id');
+    if (outcome.kind === 'unknown') throw noSuchOperation();
     if (outcome.kind === 'cancelled') {
       dispatch.abort(outcome.operation.seq);
       live.wake(outcome.operation.seq, { version: outcome.operation.version, done: true });

@@ -5,12 +5,16 @@
 //
 // A lease token names queue, operation, lease number and attempt, signed with the store's key: the attempt it allows is in it, a forged or
 // foreign one is refused without a look at the store, and one that was issued once and has ended can still be told from one that never was.
+//
+// Read-only tokens and cursors are signed with the same key. The signed text begins with what it is for, so that none of the three serves for another.
 import { hash } from 'node:crypto';
 import type { OperationKey } from '../engine/engine.ts';
+import { packGrant, type ReadGrant, unpackGrant } from './read-token.ts';
 
 const idPattern = /^([0-9a-f]{32})([0-9a-z]{2})([0-9a-z]{1,11})$/;
 const tokenPattern = /^([0-9a-z]{1,11})-([0-9a-z]{1,11})-([0-9a-z]{1,11})-([0-9a-z]{1,11})-([A-Za-z0-9_-]{27})$/;
 const cursorPattern = /^([0-9a-z]{1,11})-([A-Za-z0-9_-]{27})$/;
+const readTokenPattern = /^([A-Za-z0-9_-]{1,4000})\.([A-Za-z0-9_-]{27})$/;
 
 const digits = (n: number): string => n.toString(36);
 
@@ -75,6 +79,18 @@ export class Ids {
     return at !== undefined && sameText(mac!, this.#sign(`list.${namespace}.${at}`))
       ? Number.parseInt(at, 36)
       : undefined;
+  }
+
+  /** Only letters that a URL and a WebSocket subprotocol take as they are. */
+  readToken(grant: ReadGrant): string {
+    const said = packGrant(grant);
+    return `${said}.${this.#sign(`read.${said}`)}`;
+  }
+
+  /** What a token that this store issued allows, expired or not, or undefined. */
+  readGrant(token: string): ReadGrant | undefined {
+    const [, said, mac] = readTokenPattern.exec(token) ?? [];
+    return said !== undefined && sameText(mac!, this.#sign(`read.${said}`)) ? unpackGrant(said) : undefined;
   }
 
   /** 162 bits. Key on both sides of a text of checked form: no extension is possible; HMAC objects cost ten times as much here (6.8 µs against 0.6). */

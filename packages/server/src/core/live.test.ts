@@ -150,3 +150,36 @@ test('who hears of an end on another node gets the result with it, unless someth
   );
   await live.stop();
 });
+
+test('who follows is told of every change until it lets go, counts for nobody, and hears of the end of it all', async () => {
+  const store = fakeStore({ seq: 1, version: 4, finishedAt: null });
+  const live = new Live({ engine: store, maxWaiters: 1, everyMs: 1 });
+  const told: (number | string)[] = [];
+  const listener = (name: string) => ({
+    changed: (version: number) => told.push(version),
+    gone: () => told.push(`${name} gone`),
+    stopped: () => told.push(`${name} stopped`),
+  });
+  const leave = live.follow(1, listener('one'));
+  assert.equal(live.waiting, 0);
+  live.wake(1, { version: 2, done: false });
+  live.wake(1, { version: 3, done: true });
+  assert.deepEqual([...told], [2, 3]);
+  store.signal(1);
+  assert.equal(told.at(-1), Number.MAX_SAFE_INTEGER, 'a signal says that there is something, and no more');
+  assert.deepEqual(store.asked, [], 'what it is, the one who follows reads by itself');
+  leave();
+  assert.equal(live.has(1), false);
+  live.wake(1, { version: 5, done: true });
+  assert.equal(told.length, 3);
+
+  await live.start();
+  live.follow(2, listener('two'));
+  while (!told.includes('two gone')) await new Promise((resolve) => setTimeout(resolve, 1));
+  live.follow(1, listener('one'));
+  await live.stop();
+  assert.ok(told.includes('two stopped') && told.includes('one stopped'));
+  const after = told.length;
+  live.follow(1, listener('late'));
+  assert.deepEqual(told.slice(after), ['late stopped']);
+});

@@ -19,6 +19,17 @@ interface Waiter {
   version: number;
   onlyDone: boolean;
   wake(news: News | undefined): void;
+  /** Of one who follows: the store has no such operation any more. */
+  gone?(): void;
+}
+
+/** Somebody who is told of every change of an operation until it lets go. */
+export interface Listener {
+  /** It may have this version by now, or any later one. */
+  changed: (version: number) => void;
+  /** The store may have forgotten it. */
+  gone: () => void;
+  stopped: () => void;
 }
 
 /** How often waiters re-read without a hint: the longest delay a lost hint can cause, against a read per waiter each time. */
@@ -76,8 +87,14 @@ export class Live implements Service {
   #onSignal(seq: number, done: boolean): void {
     const waiters = this.#waiters.get(seq);
     if (waiters) {
-      // A read per step of each operation that somebody wants the end of would cost more than the operation.
-      if (done || [...waiters].some((waiter) => !waiter.onlyDone)) this.#readSoon(seq);
+      let reads = false;
+      for (const waiter of waiters) {
+        // Who follows looks by itself.
+        if (waiter.gone) waiter.wake({ version: Number.MAX_SAFE_INTEGER, done });
+        // A read per step of each operation that somebody wants the end of would cost more than the operation.
+        else reads ||= done || !waiter.onlyDone;
+      }
+      if (reads) this.#readSoon(seq);
     } else if (done) {
       if (this.#recent.size >= remembered / 2) [this.#before, this.#recent] = [this.#recent, new Set()];
       this.#recent.add(seq);
@@ -108,7 +125,11 @@ export class Live implements Service {
   }
 
   async #readAgain(seqs: readonly number[]): Promise<void> {
-    for (const record of await this.#recordsOf(seqs)) this.#tell(record.seq, newsOf(record));
+    const records = await this.#engine.recordsOf(seqs).catch(() => undefined);
+    if (!records) return;
+    for (const record of records) this.#tell(record.seq, newsOf(record));
+    const found = new Set(records.map(({ seq }) => seq));
+    for (const seq of seqs) if (!found.has(seq)) for (const waiter of this.#waiters.get(seq) ?? []) waiter.gone?.();
   }
 
   /** A store that cannot be read now is read at the next turn; the waiters' own time limits still hold. */
@@ -172,9 +193,30 @@ export class Live implements Service {
     });
   }
 
-  /** Counts somebody who waits for something else than an operation; the answer ends the count. Throws where too many wait. */
-  hold(): () => void {
-    this.ensureRoom();
+  /** Tells a listener of all that happens to an operation, until the function that this returns is called. It counts for nobody: see `hold`. */
+  follow(seq: number, { changed, gone, stopped }: Listener): () => void {
+    if (this.#stop.signal.aborted) {
+      stopped();
+      return () => {};
+    }
+    const waiter: Waiter = {
+      version: 0,
+      onlyDone: false,
+      wake: (news) => (news ? changed(news.version) : stopped()),
+      gone,
+    };
+    const set = this.#waiters.get(seq) ?? new Set<Waiter>();
+    set.add(waiter);
+    this.#waiters.set(seq, set);
+    return () => {
+      set.delete(waiter);
+      if (set.size === 0 && this.#waiters.get(seq) === set) this.#waiters.delete(seq);
+    };
+  }
+
+  /** Counts somebody who waits in another way than by `wait`; the answer ends the count. Throws where too many wait, unless that was made sure of. */
+  hold({ ensured = false }: { ensured?: boolean } = {}): () => void {
+    if (!ensured) this.ensureRoom();
     this.#count++;
     let held = true;
     return () => {

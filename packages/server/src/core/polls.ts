@@ -133,6 +133,7 @@ export class Polls implements Service {
         ['Operation-Id', id],
         ['Correlation-Id', due.correlationId ?? id],
       ],
+      messageId: id,
       body: new Uint8Array(0),
       bodyBytes: 0,
       timeoutMs: Math.max(1, Math.min(service.attemptTimeoutMs, due.deadlineAt - clock.now())),

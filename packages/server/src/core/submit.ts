@@ -178,6 +178,7 @@ export function createSubmit({
   /** Resolves once the promise of the request's durability holds. Keeps nothing of the request: its body may be large and the wait long. */
   async function submit(request: SubmitRequest): Promise<Submitted> {
     const { service, namespace } = request;
+    refuseReadToken(request, ids);
     const startedAt = performance.now();
     const now = clock.now();
     const queue = services.knownNumber(namespace, service.name) ?? (await services.number(namespace, service.name));
@@ -214,6 +215,7 @@ export function createSubmit({
     const take = async (request: SubmitRequest, at: number): Promise<void> => {
       const { service, namespace } = request;
       try {
+        refuseReadToken(request, ids);
         const queue = services.knownNumber(namespace, service.name) ?? (await services.number(namespace, service.name));
         answers[at] = forgotten;
         if (request.durability === 'none') await forget(request, { queue, now });
@@ -343,6 +345,19 @@ export function createSubmit({
 }
 
 export type SubmitVerbs = ReturnType<typeof createSubmit>;
+
+/** The query is the backend's and goes to it as it came; a credential of ours would be lost to it. */
+function refuseReadToken({ head: { query } }: SubmitRequest, ids: Ids): void {
+  if (!query.includes('.')) return;
+  for (const [word] of query.matchAll(/[A-Za-z0-9_.-]+/g))
+    // None is shorter.
+    if (word.length > 64 && ids.readGrant(word))
+      throw new WaitlessError(
+        'invalid-parameter',
+        'the query holds a read-only token of this server, which opens look-ups alone and is not for a backend; leave it out',
+        { members: { accepted: false } },
+      );
+}
 
 /** Times and order of a new operation. Pure. */
 export function toSubmission(

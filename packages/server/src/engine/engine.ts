@@ -350,6 +350,8 @@ export interface OperationPage {
 
 /** One thing that happened after acceptance; the first attempt is told by the record's columns. */
 export interface TimelineRow {
+  /** Of the operation, once this had happened. */
+  version: number;
   at: number;
   kind: 'attempt' | 'progress';
   attempt: number;
@@ -361,6 +363,15 @@ export interface TimelineRow {
   detail: string | null;
   nextAt: number | null;
   progress: (ProgressReport & { sequence: number }) | null;
+}
+
+/** Which part of a timeline is wanted: all of it, unless something is said. */
+export interface TimelineWanted {
+  /** Only rows of this version and later. */
+  from?: number;
+  limit?: number;
+  /** Only the ends of attempts. */
+  attempts?: boolean;
 }
 
 /** An operation whose clock ran out; the core decides what that means. */
@@ -533,7 +544,8 @@ export interface Engine {
   /** A body in pieces, whatever its size. */
   readBody(seq: number, of: 'request' | 'result'): AsyncIterable<Uint8Array>;
   operations(filter: OperationFilter): Promise<OperationPage>;
-  timeline(seq: number): Promise<TimelineRow[]>;
+  /** What happened to an operation, by version. */
+  timeline(seq: number, wanted?: TimelineWanted): Promise<TimelineRow[]>;
   /** Operations by status in each queue; in these queues alone, at a cost that does not grow with the others. */
   counts(of?: readonly number[]): Promise<{ queue: Queue; counts: Counts }[]>;
   /** How many operations of its queue would be leased before this one, counted to `limit` at most; undefined when it is not ready. */

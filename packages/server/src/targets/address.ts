@@ -64,9 +64,25 @@ export function isPublicAddress(address: string): boolean {
   return groups[0]! >> 13 === 1 && !closedIPv6.check(address, 'ipv6');
 }
 
+/** Where other protocols than HTTP listen, or doors that ask for no credential: what one can be made to send there is a command to somebody. */
+const closedPorts: ReadonlySet<number> = new Set(
+  `1433 1521 1719 1720 1723 2049 2181 2375 2376 2379 2380 3306 3389 3659 4045 4190 4369 5060 5061 5432 5672 5900 6000 6379
+   6566 6665 6666 6667 6668 6669 6679 6697 9042 9092 9200 9300 10080 10250 10255 11211 26379 27017 27018 27019 61616`
+    .split(/\s+/)
+    .map(Number),
+);
+
+const portOf = ({ port, protocol }: URL): number => (port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port));
+
+/** Below 1024 the two of HTTP alone. */
+export const isOpenPort = (port: number): boolean =>
+  port === 80 || port === 443 || (port >= 1024 && !closedPorts.has(port));
+
 export interface GuardOptions {
   /** Whether an address lies in a range that the operator named. */
   isAllowed: (address: string) => boolean;
+  /** Whether this server itself is there: a target that leads back would call itself without end. */
+  isOwn?: (host: string, port: number, path?: string) => boolean;
   /** By default the system's resolver. */
   resolve?: (name: string) => Promise<LookupAddress[]>;
 }
@@ -79,34 +95,48 @@ type LookupCallback = (error: Error | null, address: string | LookupAddress[], f
 export interface AddressGuard {
   /** Throws 422 unless every address behind the URL may be connected to now. */
   check(url: string): Promise<void>;
-  /** False for a URL whose host is an address that may not be connected to; of a name nothing is known before it is looked up. */
+  /** False for a URL that is refused as it stands; of a name nothing more is known before it is looked up. */
   fits(url: string): boolean;
   /** Like `dns.lookup`, for connections: gives vetted addresses alone, so what was judged is what is connected to. */
   readonly lookup: (name: string, options: LookupOptions, callback: LookupCallback) => void;
+  /** The last look, at a connection that stands: an error where it must not be used. */
+  refusalOf(socket: { remoteAddress?: string | undefined; remotePort?: number | undefined }): Error | undefined;
 }
 
 export const forbiddenTarget = 'target-forbidden';
 
+const forbidden = (sentence: string, detail: string): WaitlessError =>
+  new WaitlessError(forbiddenTarget, sentence, { members: { errors: [{ pointer: '/target/url', detail }] } });
+
+/** One text for every reason that shows only by looking, so that nobody learns which names and addresses there are. */
 const refusal = (): WaitlessError =>
-  new WaitlessError(
-    forbiddenTarget,
-    'the target leads to an address that is not public; start the server with --allow-network for its range, or name the service in its config file',
-    { members: { errors: [{ pointer: '/target/url', detail: 'leads to an address that is not public' }] } },
+  forbidden(
+    'the host of the target is not found, is not public, or is this server itself; mend it, start the server with --allow-network for its range, or name the service in its config file',
+    'is not found, is not public, or is this server itself',
   );
 
-const hostOf = (url: string): string => new URL(url).hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '');
+const portRefusal = (): WaitlessError =>
+  forbidden(
+    'the port of the target is not one for HTTP; take 80, 443 or one from 1024 on that no other protocol is known for, or name the service in the config file',
+    'has a port that is not one for HTTP',
+  );
+
+const hostOf = (url: URL): string => url.hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '');
 
 /** Names that mean something inside a machine or a network alone, whatever a resolver makes of them. */
 const isLocalName = (name: string): boolean =>
   !name.includes('.') || /\.(localhost|local|internal|home\.arpa)$/i.test(name);
 
-export function addressGuard({ isAllowed, resolve = resolveAll }: GuardOptions): AddressGuard {
-  const allowed = (address: string): boolean => {
-    if (isAllowed(address)) return true;
+export function addressGuard({ isAllowed, isOwn = () => false, resolve = resolveAll }: GuardOptions): AddressGuard {
+  /** An address, and the IPv4 address it leads to. */
+  const waysTo = (address: string): string[] => {
     const inner = isIP(address) === 6 && !address.includes('%') ? embeddedIPv4(groupsOf(address)) : undefined;
-    return inner !== undefined && isAllowed(inner);
+    return inner === undefined ? [address] : [address, inner];
   };
+  const allowed = (address: string): boolean => waysTo(address).some((one) => isAllowed(one));
   const may = (address: string): boolean => allowed(address) || isPublicAddress(address);
+  const own = (host: string, port: number, path?: string): boolean =>
+    waysTo(host).some((one) => isOwn(one, port, path));
 
   async function vetted(name: string): Promise<LookupAddress[]> {
     const found = await resolve(name);
@@ -115,28 +145,24 @@ export function addressGuard({ isAllowed, resolve = resolveAll }: GuardOptions):
     return found;
   }
 
+  /** What can be said of a URL without looking its host up. */
+  function refusalAsItStands(text: string): WaitlessError | undefined {
+    const url = new URL(text);
+    const [host, port] = [hostOf(url), portOf(url)];
+    if (!isOpenPort(port)) return portRefusal();
+    return own(host, port, url.pathname) || (isIP(host) !== 0 && !may(host)) ? refusal() : undefined;
+  }
+
   return {
-    async check(url) {
-      const host = hostOf(url);
-      if (isIP(host) !== 0) {
-        if (!may(host)) throw refusal();
-        return;
-      }
-      try {
-        await vetted(host);
-      } catch (error) {
-        if (error instanceof WaitlessError) throw error;
-        throw new WaitlessError(
-          forbiddenTarget,
-          'the host of the target cannot be looked up, so nobody knows where it leads; mend its name or the DNS of this machine',
-          { members: { errors: [{ pointer: '/target/url', detail: 'cannot be looked up' }] } },
-        );
-      }
+    async check(text) {
+      const refused = refusalAsItStands(text);
+      if (refused) throw refused;
+      const url = new URL(text);
+      if (isIP(hostOf(url)) !== 0) return;
+      const found = await vetted(hostOf(url)).catch(() => undefined);
+      if (!found || found.some(({ address }) => own(address, portOf(url)))) throw refusal();
     },
-    fits: (url) => {
-      const host = hostOf(url);
-      return isIP(host) === 0 || may(host);
-    },
+    fits: (text) => refusalAsItStands(text) === undefined,
     lookup(name, options, callback) {
       // oxlint-disable promise/no-callback-in-promise -- the shape of dns.lookup, which connections ask for
       void vetted(name).then(
@@ -150,6 +176,11 @@ export function addressGuard({ isAllowed, resolve = resolveAll }: GuardOptions):
       );
       // oxlint-enable promise/no-callback-in-promise
     },
+    refusalOf: ({ remoteAddress, remotePort }) =>
+      // One that was closed already has no address, and is used by nobody.
+      remoteAddress === undefined || (may(remoteAddress) && !own(remoteAddress, remotePort ?? 0))
+        ? undefined
+        : refusal(),
   };
 }
 

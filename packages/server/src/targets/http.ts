@@ -2,9 +2,11 @@
 import { hash } from 'node:crypto';
 import type { LookupFunction } from 'node:net';
 import { hopByHopHeaders } from '@waitless/protocol';
-import type { Agent } from 'undici';
+import type { Agent, buildConnector } from 'undici';
 import type { OutboundRequest, Target } from '../core/dispatch.ts';
 import type { ServiceConfig } from '../config/config-shape.ts';
+import type { Log } from '../lib/log.ts';
+import { isSignatureField, signatureFields } from '../lib/webhook-signature.ts';
 import { type AddressGuard, forbiddenTarget } from './address.ts';
 
 type Sent = Awaited<ReturnType<Target['send']>>;
@@ -21,26 +23,40 @@ export function backendPath(target: URL, path: string, query: string): string {
   return base + path + search;
 }
 
+const connectMs = 10_000;
+
 export interface HttpTargetOptions {
   /** Whether a service may be led to addresses that the guard lets through alone. */
   isGuarded: (service: ServiceConfig) => boolean;
   guard: AddressGuard;
+  /** What a signature is dated with: the wall's time, not the store's, since receivers compare it with their own. */
+  wallNow?: () => number;
+  /** Hears why a guarded service could not be reached, which its callers do not. */
+  log?: Pick<Log, 'info'>;
 }
 
-export function httpTarget({ isGuarded, guard }: HttpTargetOptions): Target & { close(): Promise<void> } {
+export function httpTarget({
+  isGuarded,
+  guard,
+  wallNow = Date.now,
+  log,
+}: HttpTargetOptions): Target & { close(): Promise<void> } {
   // Redirects are results, never followed; time limits are ours, since they also cover what the library does not count.
   // Loaded with the first request: it takes longer to load than all the rest of the server.
   // Guarded services have connections of their own, made to vetted addresses alone; one that is kept stays where it was led to.
   const agents: Partial<Record<'open' | 'guarded', Promise<Agent>>> = {};
-  const loadAgent = async (kind: 'open' | 'guarded'): Promise<Agent> =>
-    new (await import('undici')).Agent({
+  const loadAgent = async (kind: 'open' | 'guarded'): Promise<Agent> => {
+    const undici = await import('undici');
+    // This agent knows of no proxy but one it is given: the environment cannot lead anybody around the guard.
+    return new undici.Agent({
       headersTimeout: 0,
       bodyTimeout: 0,
-      connect: { timeout: 10_000, ...(kind === 'guarded' ? { lookup: guard.lookup as LookupFunction } : {}) },
+      connect: kind === 'guarded' ? guardedConnector(undici, guard) : { timeout: connectMs },
       keepAliveTimeout: keepAliveMs,
       maxHeaderSize: mostHeaderBytes,
       pipelining: 1,
     });
+  };
   const urls = new WeakMap<ServiceConfig, URL>();
 
   function urlOf(service: ServiceConfig): URL {
@@ -57,15 +73,16 @@ export function httpTarget({ isGuarded, guard }: HttpTargetOptions): Target & { 
     const url = out.url === undefined ? urlOf(service) : new URL(out.url);
     const kind = isGuarded(service) ? 'guarded' : 'open';
     if (kind === 'guarded' && !guard.fits(url.href)) return notThere();
-    const headers = outboundFields(head.headers, service, out.headers).flat();
     const bodyless =
       out.bodyBytes === 0 &&
       (head.method === 'GET' || head.method === 'HEAD' || head.method === 'DELETE' || head.method === 'OPTIONS');
-    if (!bodyless) headers.push('Content-Length', String(out.bodyBytes));
-    // Host is last so that nothing forwarded can take its place.
-    headers.push('Host', url.host);
     const limit = AbortSignal.any([out.signal, AbortSignal.timeout(out.timeoutMs)]);
     try {
+      const signature = await signed(out, limit);
+      const headers = outboundFields(head.headers, service, [...out.headers, ...signature]).flat();
+      if (!bodyless) headers.push('Content-Length', String(out.bodyBytes));
+      // Host is last so that nothing forwarded can take its place.
+      headers.push('Host', url.host);
       const answer = await (
         await (agents[kind] ??= loadAgent(kind))
       ).request({
@@ -73,7 +90,7 @@ export function httpTarget({ isGuarded, guard }: HttpTargetOptions): Target & { 
         path: out.url === undefined ? backendPath(url, head.path, head.query) : url.pathname + url.search,
         method: head.method as 'GET',
         headers,
-        body: bodyless ? null : (out.body as Buffer),
+        body: bodyless ? null : ((typeof out.body === 'function' ? out.body() : out.body) as Buffer),
         signal: limit,
         responseHeaders: 'raw',
       });
@@ -95,8 +112,25 @@ export function httpTarget({ isGuarded, guard }: HttpTargetOptions): Target & { 
         },
       };
     } catch (error) {
-      return toFailure(error, out);
+      const failure = toFailure(error, out);
+      if (kind === 'open' || failure.kind !== 'failure' || failure.code !== 'connection-failed') return failure;
+      // What refused, and how, tells which ports are open where.
+      log?.info?.('backend.unreachable', { service: service.name, detail: failure.message });
+      return { ...failure, message: 'the backend could not be reached' };
     }
+  }
+
+  /** The signature stands before the body, so a body that streams is read for it first; to hold it instead would cost as much memory as all attempts carry. */
+  async function signed({ service, messageId: id, body }: OutboundRequest, signal: AbortSignal) {
+    const secrets = service.target.kind === 'http' ? service.target.secrets : undefined;
+    if (!secrets) return [];
+    return signatureFields({
+      secrets,
+      id,
+      nowMs: wallNow(),
+      body: typeof body === 'function' ? body() : body,
+      signal,
+    });
   }
 
   return {
@@ -108,6 +142,22 @@ export function httpTarget({ isGuarded, guard }: HttpTargetOptions): Target & { 
       }
     },
   };
+}
+
+/** Connects to vetted addresses alone, and looks once more at what it is connected to before anything is sent. */
+function guardedConnector(
+  { buildConnector: build }: typeof import('undici'),
+  guard: AddressGuard,
+): buildConnector.connector {
+  const connect = build({ timeout: connectMs, lookup: guard.lookup as LookupFunction });
+  return (options, done) =>
+    connect(options, (...[error, socket]) => {
+      const refused = socket && guard.refusalOf(socket);
+      if (!socket) return done(error ?? new Error('there is no connection'), null);
+      if (!refused) return done(null, socket);
+      socket.destroy();
+      done(refused, null);
+    });
 }
 
 type RawHeaders = (string | Buffer)[];
@@ -130,7 +180,7 @@ export function endToEnd(raw: RawHeaders): string[] {
 /** Header bytes as they came: latin1 keeps each byte as one character. */
 const text = (value: string | Buffer): string => (typeof value === 'string' ? value : value.toString('latin1'));
 
-/** The caller's fields, then the operator's, then ours; a later one takes the place of an earlier one of its name, so that nobody sends the backend two. */
+/** The caller's fields, then the operator's, then ours; a later one takes the place of an earlier one of its name, so that nobody sends the backend two. Where we sign, no caller does. */
 export function outboundFields(
   fromCaller: readonly [string, string][],
   service: Pick<ServiceConfig, 'target'>,
@@ -138,9 +188,10 @@ export function outboundFields(
 ): [string, string][] {
   const own = service.target.kind === 'http' ? Object.entries(service.target.headers) : [];
   const taken = new Set([...own, ...ours].map(([name]) => name.toLowerCase()));
+  const isSigned = service.target.kind === 'http' && service.target.secrets !== undefined;
   const ourNames = new Set(ours.map(([name]) => name.toLowerCase()));
   return [
-    ...fromCaller.filter(([name]) => !taken.has(name.toLowerCase())),
+    ...fromCaller.filter(([name]) => !taken.has(name.toLowerCase()) && !(isSigned && isSignatureField(name))),
     ...own.filter(([name]) => !ourNames.has(name.toLowerCase())),
     ...ours,
   ];
@@ -167,7 +218,7 @@ async function readAll(
 const notThere = (): Sent => ({
   kind: 'failure',
   code: forbiddenTarget,
-  message: 'the target leads to an address that is not public; nothing was sent',
+  message: 'the target may not be used: its host is not public, or its port is not one for HTTP; nothing was sent',
   retry: false,
 });
 

@@ -42,11 +42,17 @@ export function batchHandler({ services, submit, outlooks }: BatchDependencies):
     checkTarget(method, `/v1/call/service${path}${query === '' ? '' : `?${query}`}`);
     checkFields(rawHeaders);
     const head = { namespace, service, method, path, query, headers: lookUpIn(rawHeaders), rawHeaders };
-    const { request, hold } = readSubmission(head, { services, maxWaitMs: 0 });
+    const { request, hold, streams } = readSubmission(head, { services, maxWaitMs: 0 });
     if (hold.preferences.waitSeconds !== undefined)
       throw new WaitlessError(
         'invalid-parameter',
         'Prefer: wait cannot be honoured in a batch, which waits for none of its items; send it with the look-up of the operation',
+        { members: { accepted: false } },
+      );
+    if (streams)
+      throw new WaitlessError(
+        'invalid-parameter',
+        'Accept: text/event-stream cannot be honoured in a batch, whose answer is one for all; read /v1/operations/{id}/events of the operation',
         { members: { accepted: false } },
       );
     return request;

@@ -16,12 +16,14 @@ export interface CallDependencies {
   submit: SubmitVerbs;
   fetch: Fetch;
   outlooks: Pick<Outlooks, 'ofSubmitted'>;
+  /** The stream of an operation's events, with these headers. */
+  streamOf: (exchange: Exchange, id: string, headers?: string[]) => Promise<Answer>;
   maxWaitMs: number;
 }
 
 const prefixLength = '/v1/call/'.length;
 
-export function callHandler({ services, submit, fetch, outlooks, maxWaitMs }: CallDependencies): Handler {
+export function callHandler({ services, submit, fetch, outlooks, streamOf, maxWaitMs }: CallDependencies): Handler {
   /** The result of an operation that has ended; undefined where it was a false alarm. A problem names the operation, so that it can be looked up. */
   async function ended(exchange: Exchange, accepted: Accepted): Promise<Replayed | undefined> {
     try {
@@ -40,10 +42,22 @@ export function callHandler({ services, submit, fetch, outlooks, maxWaitMs }: Ca
     }
   }
 
+  /** A browser that lost the stream of its submit sends the submit again: it means the operation that it was told of, and no new one. */
+  async function continued(exchange: Exchange, lastEventId: string): Promise<Answer> {
+    const id = /^(.+)_\d+$/.exec(lastEventId)?.[1];
+    if (id === undefined)
+      throw new WaitlessError(
+        'invalid-parameter',
+        'Last-Event-ID on a submit must be the id of an event that an earlier answer told; leave it out to submit anew',
+        { members: { accepted: false } },
+      );
+    return streamOf(exchange, id);
+  }
+
   return async (exchange) => {
     const receivedAt = performance.now();
     const slash = exchange.path.indexOf('/', prefixLength);
-    const { request, hold } = readSubmission(
+    const { request, hold, streams } = readSubmission(
       {
         namespace: exchange.namespace,
         service: slash < 0 ? exchange.path.slice(prefixLength) : exchange.path.slice(prefixLength, slash),
@@ -56,11 +70,14 @@ export function callHandler({ services, submit, fetch, outlooks, maxWaitMs }: Ca
       { services, maxWaitMs },
     );
     const { service, waits, durability: level } = request;
+    const lastEventId = streams ? exchange.headers('last-event-id') : undefined;
+    if (lastEventId) return continued(exchange, lastEventId);
     const outcome = await submit.submit({ ...request, body: await exchange.body(service.maxBodyBytes) });
     // The body is stored or handed on: its room is free for others while this caller waits.
     exchange.releaseBody();
     if (outcome.kind === 'forgotten')
       return { status: 202, headers: ['Operation-Durability', 'none', 'Cache-Control', 'no-store'] };
+    if (streams) return streamOf(exchange, outcome.id, streamHeaders(exchange, outcome, level));
     if (outcome.kind === 'stored') return storedAnswer(exchange, outcome, fetch.replayOf(outcome.stored));
     const waitMs = hold.waitMs - (performance.now() - receivedAt);
     const news =
@@ -109,6 +126,21 @@ export function acceptedAnswer(
   if (accepted.replayed) headers.push('Idempotent-Replayed', 'true');
   addLimits(headers, accepted);
   return { status: 202, headers, body: receiptJson(accepted, exchange.base) };
+}
+
+/** What the answer to a submit says of its operation, when its body is the stream of events. */
+function streamHeaders(exchange: Exchange, outcome: Accepted | Hit, level: string): string[] {
+  const location = `${exchange.base}/v1/operations/${outcome.id}`;
+  const headers = ['Operation-Location', location, 'Location', `${location}/result`];
+  headers.push('Correlation-Id', outcome.correlationId ?? outcome.id);
+  if (outcome.kind === 'stored') headers.push(...storedFields(outcome.stored, outcome.ageMs));
+  else {
+    headers.push('Operation-Durability', level);
+    if (outcome.cacheStatus !== undefined) headers.push('Cache-Status', outcome.cacheStatus);
+    if (outcome.replayed) headers.push('Idempotent-Replayed', 'true');
+  }
+  addLimits(headers, outcome);
+  return headers;
 }
 
 function preferenceApplied({ preferences, waitMs }: Waiting): string | undefined {

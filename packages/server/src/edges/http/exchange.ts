@@ -13,6 +13,8 @@ export interface Exchange {
   /** Name and value in turn, as they came. */
   rawHeaders: readonly string[];
   namespace: string;
+  /** How long the caller may see this namespace, where a token lets it in: nothing is held or streamed for longer. */
+  mostMs?: number | undefined;
   /** Base of the URLs in the answer, without a slash at its end. */
   base: string;
   requestId: string;
@@ -31,6 +33,8 @@ export interface Answer {
   body?: string | Uint8Array | AsyncIterable<Uint8Array>;
   /** Of a body that streams; sent as Content-Length. */
   bodyBytes?: number;
+  /** Of a body that streams: aborts when it is not to be waited for any longer that the client reads. */
+  cut?: AbortSignal;
 }
 
 export type Handler = (exchange: Exchange) => Promise<Answer> | Answer;

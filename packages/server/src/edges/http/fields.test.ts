@@ -17,6 +17,7 @@ import {
   refuseUnbuilt,
   resultKey,
   waiting,
+  withoutStreamWish,
 } from './fields.ts';
 
 const one =
@@ -273,11 +274,27 @@ describe('what is not built', () => {
     ['callback-url', 'https://example.com'],
     ['callback-events', 'progress'],
     ['callback-body', 'thin'],
-    ['accept', 'text/html, Text/Event-Stream;q=0.1'],
   ] as const)
     test(`${name}: ${value} is refused`, () =>
       assert.throws(() => refuseUnbuilt(one(name, value)), { code: 'not-implemented' }));
-  test('an Accept of something else is not', () => refuseUnbuilt(one('accept', 'text/event-streams, */*')));
+});
+
+test('the wish for a stream is ours; what else a client takes goes on to the backend', () => {
+  for (const [accept, kept] of [
+    ['text/event-stream', undefined],
+    [' Text/Event-Stream ; q=1', undefined],
+    ['text/event-stream, application/json;q=0.5', 'application/json;q=0.5'],
+    ['application/json;q=0.5,text/event-stream', 'application/json;q=0.5'],
+    ['text/event-streams, */*', 'text/event-streams, */*'],
+  ] as const)
+    assert.deepEqual(
+      withoutStreamWish([
+        ['X-A', '1'],
+        ['aCCept', accept],
+      ]),
+      [['X-A', '1'], ...(kept === undefined ? [] : [['aCCept', kept]])],
+      accept,
+    );
 });
 
 describe('what goes on to the backend', () => {

@@ -117,13 +117,6 @@ export function refuseUnbuilt(headers: FieldLookup): void {
         },
       );
   }
-  if (/\btext\/event-stream\b/i.test(headers('accept') ?? '')) {
-    throw new WaitlessError(
-      'not-implemented',
-      'Accept: text/event-stream on a submit is not built yet; poll the Operation-Location',
-      { members: { accepted: false } },
-    );
-  }
 }
 
 /** What a submit's Cache-Control asks. Directives of others are ignored, as RFC 9111 says. */
@@ -157,6 +150,15 @@ export function resultKey(headers: FieldLookup): string | null {
       'begins with a quote and is no quoted string; within quotes, write \\" and \\\\ for those two',
     );
   return text.slice(1, -1).replace(/\\(["\\])/g, '$1');
+}
+
+/** The fields without the wish for a stream, which is ours and would make a backend answer with one too. */
+export function withoutStreamWish(fields: [string, string][]): [string, string][] {
+  return fields.flatMap(([name, value]): [string, string][] => {
+    if (name.toLowerCase() !== 'accept') return [[name, value]];
+    const others = value.split(',').filter((range) => !/^\s*text\/event-stream\s*(;|$)/i.test(range));
+    return others.length === 0 ? [] : [[name, others.join(',').trim()]];
+  });
 }
 
 export interface Waiting {

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse, S
 import type { AddressInfo, Socket } from 'node:net';
 import { type ErrorCode, errorTable, exposedHeaders, WaitlessError } from '@waitless/protocol';
 import type { BodyBudget } from '../../core/body-budget.ts';
+import { noSuchOperation } from '../../core/fetch.ts';
 import { idAllowance, KeyGuesses } from '../../lib/key-guesses.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Metrics } from '../../lib/metrics.ts';
@@ -13,15 +14,18 @@ import { baseOf, type BaseOptions, clientAddress } from './base-url.ts';
 import { type Answer, type Exchange, fieldLookup, type FieldLookup } from './exchange.ts';
 import { problemAnswer } from './problems.ts';
 import { checkHeaders, checkTarget, servedMethods } from './raw-checks.ts';
+import { type ReadTokens, tokensIn, type Visit, withoutReferrer } from './read-tokens.ts';
 import { RequestBodies } from './request-body.ts';
 import { heldBytes, respond } from './respond.ts';
 import type { Match } from './router.ts';
+import { WrongGuess } from './wrong-guess.ts';
 
 export interface ListenerOptions {
   host: string;
   port: number;
   base: BaseOptions;
   auth: Auth;
+  readTokens: ReadTokens;
   budget: BodyBudget;
   /** Longest hold of a request that waits: sockets may be silent for so long. */
   maxWaitMs: number;
@@ -159,7 +163,7 @@ export class HttpListener implements Service {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): Promise<void> {
-    const { auth, metrics, log, base: baseOptions } = this.#options;
+    const { auth, readTokens, metrics, log, base: baseOptions } = this.#options;
     const requestId = `${this.#options.requestIdPrefix}${(++this.#requests).toString(36)}`;
     const headers = fieldLookup(request);
     const socket: CountingSocket = request.socket;
@@ -173,6 +177,7 @@ export class HttpListener implements Service {
     const method = request.method!;
     let exchange: HttpExchange | undefined;
     let base = '';
+    let hasToken = false;
     let answer: Answer;
     try {
       if (inHand > mostInHand)
@@ -205,8 +210,13 @@ export class HttpListener implements Service {
         answer = preflight(headers);
       } else {
         const match = this.#find!(method, target.path);
-        const namespace =
-          match.route.access === 'key'
+        hasToken = tokensIn(target.query, match.route).length > 0;
+        const visit = hasToken
+          ? readTokens.visit({ query: target.query, route: match.route, authorization: caller.authorization })
+          : undefined;
+        const namespace = visit
+          ? visit.namespace
+          : match.route.access === 'key'
             ? auth.namespace(caller)
             : auth.keysExist && caller.authorization !== undefined && match.route.access === 'token'
               ? auth.namespace(caller)
@@ -221,16 +231,19 @@ export class HttpListener implements Service {
           match,
           headers,
           namespace,
+          visit,
           base,
           requestId,
           bodies: this.#bodies,
           expectsContinue,
         });
+        // As an id that nobody has, whether there is such an operation or not.
+        if (visit && !visit.opens(match.params['id'])) throw noSuchOperation();
         const made = match.handler(exchange);
         answer = made instanceof Promise ? await made : made;
       }
     } catch (thrown) {
-      const error = exchange ? this.#asGuess(thrown, exchange, caller) : thrown;
+      const error = this.#asGuess(thrown, exchange, caller);
       answer = this.#problem(error, { base, requestId, response });
       if (
         answer.status >= 500 &&
@@ -241,6 +254,7 @@ export class HttpListener implements Service {
       )
         log.error('http.failed', { requestId, route: exchange?.route, error });
     }
+    if (hasToken) answer.headers = withoutReferrer(answer.headers);
     answer.headers.push('Request-Id', requestId);
     if (caller.origin !== undefined && auth.allowsOrigin(caller.origin)) {
       answer.headers.push(
@@ -253,7 +267,8 @@ export class HttpListener implements Service {
       );
     }
     const cutOff = mustClose(request, answer);
-    if (this.#stopping || cutOff) answer.headers.push('Connection', 'close');
+    const isLast = this.#stopping || cutOff;
+    if (isLast) answer.headers.push('Connection', 'close');
     metrics.httpResponses.set(answer.status, (metrics.httpResponses.get(answer.status) ?? 0) + 1);
     const held = heldBytes(answer);
     if (held > 0) this.#options.budget.hold(held);
@@ -268,14 +283,18 @@ export class HttpListener implements Service {
       response.destroy();
     }
     if (held > 0) this.#options.budget.release(held);
+    // A stream began before the stop that ends it, and nothing in it says that its connection ends as well.
+    if (this.#stopping && !isLast && answer.cut) socket.destroySoon();
     socket[requestsInHand]!--;
     exchange?.releaseBody();
   }
 
   /** An unknown id or token is 404, until its address has tried more of them than anybody has by mistake. What is known is answered all the same. */
-  #asGuess(error: unknown, { params }: HttpExchange, { address }: Caller): unknown {
-    const guess = params['id'] ?? params['token'];
-    if (guess === undefined || !(error instanceof WaitlessError) || error.code !== 'not-found') return error;
+  #asGuess(error: unknown, exchange: HttpExchange | undefined, { address }: Caller): unknown {
+    if (!(error instanceof WaitlessError)) return error;
+    const named = error.code === 'not-found' ? (exchange?.params['id'] ?? exchange?.params['token']) : undefined;
+    const guess = error instanceof WrongGuess ? error.guess : named;
+    if (guess === undefined) return error;
     const from = address();
     const pauseMs = this.#guesses.pauseMs(from);
     if (pauseMs === 0) {
@@ -335,6 +354,7 @@ interface ExchangeParts {
   match: Match;
   headers: FieldLookup;
   namespace: string;
+  visit: Visit | undefined;
   base: string;
   requestId: string;
   bodies: RequestBodies;
@@ -349,6 +369,7 @@ class HttpExchange implements Exchange {
   readonly headers: FieldLookup;
   readonly rawHeaders: readonly string[];
   readonly namespace: string;
+  readonly mostMs: number | undefined;
   readonly base: string;
   readonly requestId: string;
   /** Pattern, never the URL: it may hold a token. */
@@ -366,6 +387,7 @@ class HttpExchange implements Exchange {
     this.headers = parts.headers;
     this.rawHeaders = parts.request.rawHeaders;
     this.namespace = parts.namespace;
+    this.mostMs = parts.visit?.leftMs;
     this.base = parts.base;
     this.requestId = parts.requestId;
     this.route = parts.match.route.path;

@@ -28,6 +28,7 @@ export const headerDetails: Readonly<Record<string, ParameterDetail>> = {
   'Cache-Control': { schema: { type: 'string' }, example: 'no-cache' },
   traceparent: { schema: { type: 'string' }, example: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' },
   tracestate: { schema: { type: 'string' }, example: 'vendor=value' },
+  'Last-Event-ID': { schema: { type: 'string' }, example: `${id}_3` },
   'Result-Status': { schema: { type: 'integer', minimum: 200, maximum: 599, default: 200 }, example: 200 },
   'If-None-Match': {
     schema: { type: 'string' },
@@ -177,6 +178,24 @@ export function bodyExamples(serverUrl: string): Readonly<Record<string, unknown
       ],
       next: null,
     },
+    OperationEventPage: {
+      items: [
+        {
+          eventId: `${id}_3`,
+          type: 'waitless.operation.progress',
+          id,
+          service: 'score',
+          correlationId: 'conversation-42',
+          status: 'running',
+          done: false,
+          version: 3,
+          updatedAt: '2026-01-05T10:00:04.000Z',
+          attempt: 1,
+          progress: { sequence: 1, stage: 'bureaus', percent: 66 },
+        },
+      ],
+      next: null,
+    },
     ServicePage: {
       items: [
         {
@@ -217,6 +236,8 @@ export function bodyExamples(serverUrl: string): Readonly<Record<string, unknown
       createdAt: time,
       previous: { id: 'cs_71d2a6b3c4e5f089', validUntil: '2026-01-06T10:00:00.000Z' },
     },
+    TokenRequest: { operations: [id], expiresIn: '15m' },
+    Token: { token: 'TOKEN', expiresAt: '2026-01-05T10:15:00.000Z' },
     Backup: {
       state: 'done',
       file: '/var/lib/waitless/backups/waitless-2026-01-05T10-00-00-000Z.db',

@@ -1,5 +1,5 @@
 // The error answers of the OpenAPI document: one response per status, with every code of the error table that has it.
-import { type ErrorCode, type ErrorEntry, errorTable, type Route, routes } from '@waitless/protocol';
+import { type ErrorCode, type ErrorEntry, errorTable, type Route, routes, takesTokens } from '@waitless/protocol';
 import type { Fields } from './openapi-examples.ts';
 
 /** What the edge itself may answer on any route, before the route is reached. */
@@ -17,6 +17,7 @@ const edgeErrors: readonly ErrorCode[] = [
   'internal-error',
 ];
 const keyErrors: readonly ErrorCode[] = ['unauthenticated', 'rate-limited'];
+const tokenErrors: readonly ErrorCode[] = ['invalid-parameter', 'invalid-token', 'insufficient-scope'];
 
 const entryOf = (code: ErrorCode): ErrorEntry => errorTable[code];
 export const component = (kind: string, name: string): Fields => ({ $ref: `#/components/${kind}/${name}` });
@@ -57,7 +58,12 @@ export const problemResponses = (base: string): Fields =>
   Object.fromEntries([...collected.values()].map(({ name, status, codes }) => [name, problem(status, codes, base)]));
 
 function errorsOf(route: Route): Map<number, ErrorCode[]> {
-  return groupByStatus([...edgeErrors, ...(route.access === 'key' ? keyErrors : []), ...route.errors]);
+  return groupByStatus([
+    ...edgeErrors,
+    ...(route.access === 'key' ? keyErrors : []),
+    ...(takesTokens(route) ? tokenErrors : []),
+    ...route.errors,
+  ]);
 }
 
 function groupByStatus(codes: readonly ErrorCode[]): Map<number, ErrorCode[]> {

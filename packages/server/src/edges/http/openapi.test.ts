@@ -81,7 +81,10 @@ describe('OpenAPI document', () => {
 
   test('keys are asked for where the table says so', () => {
     for (const { operation, route } of every)
-      assert.deepEqual(operation.security, route.access === 'key' ? [{ bearer: [] }] : []);
+      assert.deepEqual(operation.security, [
+        ...(route.access === 'key' ? [{ bearer: [] }] : []),
+        ...(route.readableByToken ? [{ readToken: [] }] : []),
+      ]);
   });
 
   test('every error code of a route stands under its status, with its page as type', () => {

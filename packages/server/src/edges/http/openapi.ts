@@ -86,6 +86,12 @@ export function openApiDocument({ version, serverUrl }: OpenApiOptions): Fields 
           scheme: 'bearer',
           description: "A key of the server's key file: `Authorization: Bearer KEY`.",
         },
+        readToken: {
+          type: 'apiKey',
+          in: 'query',
+          name: 'token',
+          description: 'A read-only token of `POST /v1/tokens`, for the operations that it names; instead of a key.',
+        },
       },
       parameters: headerParameters(),
       headers: answerHeaderComponents(),
@@ -105,7 +111,10 @@ function operation(operationId: string, route: Route, method: CallMethod, contex
     operationId,
     tags: [route.tag],
     summary: route.summary,
-    security: route.access === 'key' ? [{ bearer: [] }] : [],
+    security: [
+      ...(route.access === 'key' ? [{ bearer: [] }] : []),
+      ...(route.readableByToken ? [{ readToken: [] }] : []),
+    ],
     parameters: parametersOf(route),
     ...(withBody
       ? { requestBody: { required: route.input !== 'bytes', content: contentOf(route.input!, context) } }
@@ -184,6 +193,13 @@ function answerHeaderComponents(): Fields {
 /** Bodies that may also go one item a line, and what a line is. */
 const lines: Readonly<Record<string, string>> = { BatchRequest: 'BatchItem', BatchResponse: 'BatchOutcome' };
 
+/** OpenAPI 3.1 has no word for what stands in a stream either. */
+const streamSchema: Fields = {
+  type: 'string',
+  description:
+    'Server-Sent Events. `data` of each is an `OperationEvent`, `event` what its type ends with, `id` its `eventId`.',
+};
+
 /** Content of a body by what the route table calls it. */
 function contentOf(kind: string, { examples }: Context): Fields {
   if (kind === 'bytes') return { '*/*': { schema: { description: 'Opaque bytes of any media type.' } } };
@@ -196,7 +212,9 @@ function contentOf(kind: string, { examples }: Context): Fields {
     ...(name in examples ? { example: examples[name] } : {}),
   });
   const line = lines[kind];
+  const stream = kind === 'OperationEventPage' ? { 'text/event-stream': { schema: streamSchema } } : {};
   return {
+    ...stream,
     'application/json': inJson(kind),
     // Each line is one value of this schema; OpenAPI 3.1 has no word for that.
     ...(line === undefined ? {} : { 'application/x-ndjson': inJson(line) }),

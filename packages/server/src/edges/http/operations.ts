@@ -37,9 +37,11 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
     });
 
   /** A wait that was asked for, capped; the field says what was honoured. */
-  function wait(exchange: Exchange): { waitMs: number; applied: string[] } {
-    const { waitSeconds } = parsePrefer(exchange.headers('prefer'));
-    return waitSeconds === undefined ? { waitMs: 0, applied: [] } : honoured(Math.min(waitSeconds * 1000, maxWaitMs));
+  function wait({ headers, mostMs = maxWaitMs }: Exchange): { waitMs: number; applied: string[] } {
+    const { waitSeconds } = parsePrefer(headers('prefer'));
+    return waitSeconds === undefined
+      ? { waitMs: 0, applied: [] }
+      : honoured(Math.min(waitSeconds * 1000, maxWaitMs, mostMs));
   }
 
   const honoured = (waitMs: number): { waitMs: number; applied: string[] } => ({
@@ -51,12 +53,16 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
   const outlookOf = async (record: OperationRecord): Promise<Outlook | undefined> =>
     record.finishedAt === null ? fetch.outlook(record) : undefined;
 
+  /** The status document with what lies before the operation. */
+  const snapshot = async (record: OperationRecord, base: string): Promise<string> =>
+    document(record, base, { outlook: await outlookOf(record) });
+
   const pace = (outlook: Outlook | undefined): string[] =>
     outlook ? ['Retry-After', String(outlook.retryAfterSeconds)] : [];
 
   const status: Handler = async (exchange) => {
-    refuseUnbuiltQuery(exchange, ['token']);
     const query = exchange.query === '' ? undefined : parseQuery(exchange.query);
+    const token = query?.get('token');
     const redirects = only(query?.get('on-complete'), 'on-complete', '303');
     const includes = only(query?.get('include'), 'include', 'result');
     const { waitMs, applied } = wait(exchange);
@@ -72,7 +78,8 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
         status: 303,
         headers: [
           'Location',
-          `${exchange.base}/v1/operations/${id}/result`,
+          // With the token that opened this, or its holder would be led to a closed door.
+          `${exchange.base}/v1/operations/${id}/result${token === undefined ? '' : `?token=${token}`}`,
           'Operation-Id',
           id,
           'Cache-Control',
@@ -104,7 +111,6 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
   }
 
   const result: Handler = async (exchange) => {
-    refuseUnbuiltQuery(exchange, ['token']);
     const envelope = only(parseQuery(exchange.query).get('envelope'), 'envelope', 'json');
     return resultOf(exchange, exchange.params['id']!, { envelope });
   };
@@ -139,7 +145,6 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
   }
 
   const list: Handler = async (exchange) => {
-    refuseUnbuiltQuery(exchange, ['token']);
     const query = parseQuery(exchange.query);
     const labels: Record<string, string> = {};
     for (const name of query.names()) {
@@ -200,7 +205,6 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
   }
 
   const timeline: Handler = async (exchange) => {
-    refuseUnbuiltQuery(exchange, ['token']);
     const { record, rows, backendStatus } = await fetch.timeline(exchange.params['id']!, exchange.namespace);
     return jsonAnswer(200, timelineJson(record, rows, { backendStatus }));
   };
@@ -218,7 +222,7 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
     return jsonAnswer(200, document(record, exchange.base), ['Operation-Id', id]);
   };
 
-  return { status, result, list, timeline, cancel, resultOf, pending, wait };
+  return { snapshot, status, result, list, timeline, cancel, resultOf, pending, wait };
 }
 
 export type OperationHandlers = ReturnType<typeof operationHandlers>;
@@ -235,14 +239,6 @@ async function whole(parts: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   const read: Uint8Array[] = [];
   for await (const part of parts) read.push(part);
   return Buffer.concat(read);
-}
-
-function refuseUnbuiltQuery(exchange: Exchange, names: readonly string[]): void {
-  if (exchange.query === '') return;
-  const query = parseQuery(exchange.query);
-  for (const name of names)
-    if (query.get(name) !== undefined)
-      throw new WaitlessError('not-implemented', `?${name} is not built yet; leave it out`);
 }
 
 function time(value: string | undefined, name: string): number | undefined {

@@ -56,6 +56,7 @@ export async function respond(
   if (answer.bodyBytes !== undefined) headers.push('Content-Length', String(answer.bodyBytes));
   response.writeHead(status, headers);
   if (!headOnly) {
+    answer.cut?.addEventListener('abort', () => response.destroy(), { once: true });
     for await (const chunk of body) {
       if (!response.write(chunk) && !(await drained(response))) return void response.destroy();
     }
@@ -78,6 +79,8 @@ function drainedRequest(request: IncomingMessage): Promise<void> {
 
 /** False when the reader is gone or takes nothing. Waits on close too: a reader that leaves never drains. */
 function drained(response: ServerResponse): Promise<boolean> {
+  // One that has left already closes no second time.
+  if (response.destroyed) return Promise.resolve(false);
   return new Promise((resolve) => {
     const end = (ok: boolean) => (): void => {
       clearTimeout(timer);

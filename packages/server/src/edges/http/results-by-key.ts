@@ -34,7 +34,6 @@ export function resultsByKeyHandlers({ services, lookUp, fetch, ids, outlooks, o
   ): { key: string | undefined; correlationId: string | undefined; envelope: boolean } {
     const query = parseQuery(exchange.query, { repeated: 'key' });
     for (const name of query.names()) {
-      if (name === 'token') throw new WaitlessError('not-implemented', '?token is not built yet; leave it out');
       if (!allowed.includes(name))
         throw new WaitlessError(
           'invalid-parameter',

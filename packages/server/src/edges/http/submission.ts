@@ -17,8 +17,10 @@ import {
   resultKey,
   waiting,
   type Waiting,
+  withoutStreamWish,
 } from './fields.ts';
 import { namedService } from './named-service.ts';
+import { asksForStream } from './sse.ts';
 
 /** The head of a request to a service. */
 export interface CallHead {
@@ -37,6 +39,8 @@ export interface CallHead {
 export interface Submission {
   request: Omit<SubmitRequest, 'body'>;
   hold: Waiting;
+  /** The answer is to be the stream of the operation's events. */
+  streams: boolean;
 }
 
 export function readSubmission(
@@ -49,11 +53,14 @@ export function readSubmission(
   const level = durability(headers);
   const key = idempotencyKey(headers);
   const delayMs = durationField(headers, 'Operation-Delay');
-  if (level === 'none') refuseWithNone(headers, hold);
+  const streams = asksForStream(headers('accept'));
+  if (level === 'none') refuseWithNone(headers, { hold, streams });
   const trace = headers('traceparent');
-  const passedOn = forwarded(rawHeaders, service.forward);
+  const all = forwarded(rawHeaders, service.forward);
+  const passedOn = streams ? withoutStreamWish(all) : all;
   return {
     hold,
+    streams,
     request: {
       namespace,
       service,
@@ -78,7 +85,7 @@ export function readSubmission(
       delayMs,
       startByMs: durationField(headers, 'Operation-Start-By'),
       priority: priority(headers),
-      waits: level !== 'none' && hold.waitMs > 0,
+      waits: level !== 'none' && (streams || hold.waitMs > 0),
     },
   };
 }
@@ -93,9 +100,13 @@ const kept = [
   'Result-Key',
 ] as const;
 
-function refuseWithNone(headers: FieldLookup, { preferences }: Waiting): void {
-  const clash =
-    preferences.waitSeconds === undefined
+function refuseWithNone(
+  headers: FieldLookup,
+  { hold: { preferences }, streams }: { hold: Waiting; streams: boolean },
+): void {
+  const clash = streams
+    ? 'Accept: text/event-stream'
+    : preferences.waitSeconds === undefined
       ? kept.find((name) => headers(name.toLowerCase()) !== undefined)
       : 'Prefer: wait';
   if (clash) {

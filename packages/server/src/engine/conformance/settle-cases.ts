@@ -1,5 +1,6 @@
 // Settle, extend, cancel: the first answer of the current lease wins, for good.
 import assert from 'node:assert/strict';
+import type { TimelineWanted } from '../engine.ts';
 import { type Case, result } from './fixture.ts';
 
 const done = (text: string) => ({ to: 'succeeded' as const, result: result(text) });
@@ -122,6 +123,28 @@ export const settleCases: Case[] = [
           ['progress', 3, 'oven'],
         ],
       );
+    },
+  },
+  {
+    name: 'a timeline is read by version, in parts, and its attempts alone',
+    async run(f) {
+      await f.submit();
+      for (const stage of ['prep', 'bake']) {
+        const [lease] = await f.lease();
+        await f.engine.extend({ ...lease!, leaseMs: 1000, progress: { stage } }, f.clock.now());
+        await f.settle(lease!, retry(f.clock.now()));
+      }
+      const [lease] = await f.lease();
+      const versions = async (wanted?: TimelineWanted): Promise<number[]> =>
+        (await f.engine.timeline(lease!.seq, wanted)).map((row) => row.version);
+      // 1 accepted, then lease, progress and end of each attempt.
+      assert.deepEqual(await versions(), [3, 4, 6, 7]);
+      assert.deepEqual(await versions({ from: 4 }), [4, 6, 7]);
+      assert.deepEqual(await versions({ from: 4, limit: 2 }), [4, 6]);
+      assert.deepEqual(await versions({ attempts: true }), [4, 7]);
+      assert.deepEqual(await versions({ from: 5, limit: 1, attempts: true }), [7]);
+      const record = await f.engine.operation({ seq: lease!.seq, nonce: lease!.nonce, namespace: 'default' });
+      assert.equal(record?.version, 8);
     },
   },
   {

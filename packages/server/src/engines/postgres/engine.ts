@@ -322,7 +322,7 @@ export function postgresEngine({
       }
     },
     operations: (filter) => asked(reads.operations(filter)),
-    timeline: (seq) => asked(reads.timeline(seq)),
+    timeline: (seq, wanted) => asked(reads.timeline(seq, wanted)),
     counts: (of) => asked(reads.counts(of)),
     ahead: (seq, limit) => asked(reads.ahead(seq, limit)),
     async sweep(now, { removeExpired }) {

@@ -8,6 +8,7 @@ import type {
   Queue,
   ResultRecord,
   TimelineRow,
+  TimelineWanted,
 } from '../../engine/engine.ts';
 import { matches, type RecordColumns, stage, toRecord } from '../rows.ts';
 import { int4Array, int8Array } from './arrays.ts';
@@ -70,7 +71,8 @@ const partOf = (table: 'request' | 'result'): Statement => ({
 const parts = { request: partOf('request'), result: partOf('result') };
 const timelineOf: Statement = {
   name: 'timeline',
-  text: 'SELECT at, kind, attempt, started_at, worker, outcome, backend_status, detail, next_at, progress FROM happening WHERE seq = $1::int8 ORDER BY n',
+  text: `SELECT n, at, kind, attempt, started_at, worker, outcome, backend_status, detail, next_at, progress FROM happening
+    WHERE seq = $1::int8 AND n >= $2::int4 AND kind <= $3::int2 ORDER BY n LIMIT $4::int4`,
 };
 const countsText = (
   which: string,
@@ -195,20 +197,23 @@ export class Reads {
     }
   }
 
-  async timeline(seq: number): Promise<TimelineRow[]> {
-    const rows = await this.#connections.run(timelineOf, [seq]);
-    return rows.map(([at, kind, attempt, startedAt, worker, outcome, backendStatus, detail, nextAt, progress]) => ({
-      at: at as number,
-      kind: kind === 0 ? ('attempt' as const) : ('progress' as const),
-      attempt: attempt as number,
-      startedAt: startedAt as number | null,
-      worker: worker as string | null,
-      outcome: outcome as string | null,
-      backendStatus: backendStatus as number | null,
-      detail: detail as string | null,
-      nextAt: nextAt as number | null,
-      progress: progress === null ? null : (JSON.parse(progress as string) as TimelineRow['progress']),
-    }));
+  async timeline(seq: number, { from = 0, limit, attempts = false }: TimelineWanted = {}): Promise<TimelineRow[]> {
+    const rows = await this.#connections.run(timelineOf, [seq, from, attempts ? 0 : 1, limit ?? null]);
+    return rows.map(
+      ([version, at, kind, attempt, startedAt, worker, outcome, backendStatus, detail, nextAt, progress]) => ({
+        version: version as number,
+        at: at as number,
+        kind: kind === 0 ? ('attempt' as const) : ('progress' as const),
+        attempt: attempt as number,
+        startedAt: startedAt as number | null,
+        worker: worker as string | null,
+        outcome: outcome as string | null,
+        backendStatus: backendStatus as number | null,
+        detail: detail as string | null,
+        nextAt: nextAt as number | null,
+        progress: progress === null ? null : (JSON.parse(progress as string) as TimelineRow['progress']),
+      }),
+    );
   }
 
   async counts(of?: readonly number[]): Promise<{ queue: Queue; counts: Counts }[]> {

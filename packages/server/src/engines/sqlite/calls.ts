@@ -1,5 +1,5 @@
 // What each call does to the store, inside the transaction of its group, and what the group owes before and after its commit.
-import type { Extension, KeyName, NamedDocument, OperationFilter } from '../../engine/engine.ts';
+import type { Extension, KeyName, NamedDocument, OperationFilter, TimelineWanted } from '../../engine/engine.ts';
 import type { Ballast } from './ballast.ts';
 import { bodyParts, type Side } from './body-parts.ts';
 import { documentStatements } from './documents.ts';
@@ -32,7 +32,8 @@ export type OtherCall =
   | { op: 'extend'; extension: Extension }
   | { op: 'cancel' | 'purge' | 'operation'; key: { seq: number; nonce: string; namespace: string } }
   | { op: 'recordsOf'; seqs: readonly number[] }
-  | { op: 'result' | 'request' | 'timeline'; seq: number }
+  | { op: 'result' | 'request'; seq: number }
+  | { op: 'timeline'; seq: number; wanted: TimelineWanted | undefined }
   | { op: 'lookUp' | 'forget'; key: KeyName }
   | { op: 'save'; document: NamedDocument }
   | { op: 'remove'; document: { kind: string; name: string } }
@@ -147,7 +148,7 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
       case 'list':
         return documents.list(call.kind);
       case 'timeline':
-        return reads.timeline(call.seq);
+        return reads.timeline(call.seq, call.wanted);
       case 'part':
         return parts.read(call.seq, call.side, call.part);
       case 'operations':

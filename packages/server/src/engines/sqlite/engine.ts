@@ -293,7 +293,7 @@ export function sqliteEngine(options: SqliteOptions): Engine {
     forget: (key) => ask<boolean>({ op: 'forget', key }),
     readBody,
     operations: (filter: OperationFilter) => ask<OperationPage>({ op: 'operations', filter }),
-    timeline: (seq) => ask<TimelineRow[]>({ op: 'timeline', seq }),
+    timeline: (seq, wanted) => ask<TimelineRow[]>({ op: 'timeline', seq, wanted }),
     counts: (of) => ask<{ queue: Queue; counts: Counts }[]>({ op: 'counts', of }),
     ahead: async (seq, limit) => (await ask<number | null>({ op: 'ahead', seq, limit })) ?? undefined,
     sweep(now, { removeExpired, pausedMs = 0 }) {

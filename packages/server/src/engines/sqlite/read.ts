@@ -7,6 +7,7 @@ import type {
   Queue,
   ResultRecord,
   TimelineRow,
+  TimelineWanted,
 } from '../../engine/engine.ts';
 import { type RecordColumns, stage, statusOfStage, toRecord } from '../rows.ts';
 import { type KeyedStatements, textHash } from './keyed.ts';
@@ -24,7 +25,7 @@ export interface ReadStatements {
   result(seq: number): ResultRecord | undefined;
   operations(filter: OperationFilter): OperationPage;
   request(seq: number): { head: string; bodyBytes: number } | undefined;
-  timeline(seq: number): TimelineRow[];
+  timeline(seq: number, wanted?: TimelineWanted): TimelineRow[];
   counts(of?: readonly number[]): { queue: Queue; counts: Counts }[];
   ahead(seq: number, limit: number): number | undefined;
 }
@@ -39,7 +40,9 @@ export function readStatements(store: Store): ReadStatements {
   const readRequest = db.prepare<[number], { head: string; bodyBytes: number }>(
     'SELECT head, body_bytes AS bodyBytes FROM request WHERE seq = ?',
   );
-  const readTimeline = db.prepare<[number], Record<string, never>>('SELECT * FROM happening WHERE seq = ? ORDER BY n');
+  const readTimeline = db.prepare<[number, number, number, number], Record<string, never>>(
+    'SELECT * FROM happening WHERE seq = ? AND n >= ? AND kind <= ? ORDER BY n LIMIT ?',
+  );
   const readCounts = db.prepare<[], Queue & Counts>('SELECT * FROM queue ORDER BY service, namespace');
 
   const readCount = db.prepare<[number], Queue & Counts>('SELECT * FROM queue WHERE id = ?');
@@ -155,8 +158,9 @@ export function readStatements(store: Store): ReadStatements {
       }
       return { items, nextSeq: null };
     },
-    timeline: (seq) =>
-      readTimeline.all(seq).map((row) => ({
+    timeline: (seq, { from: first = 0, limit = -1, attempts = false } = {}) =>
+      readTimeline.all(seq, first, attempts ? 0 : 1, limit).map((row) => ({
+        version: row['n']!,
         at: row['at']!,
         kind: row['kind'] === 0 ? ('attempt' as const) : ('progress' as const),
         attempt: row['attempt']!,

@@ -1,0 +1,206 @@
+// Streams under attack: places that are made up or somebody else's, readers that do not read, connections that come and go, and data that would be events.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { eventStream } from '../support/event-stream.ts';
+import { type RawConnection, requestBytes } from '../support/raw-http.ts';
+import { assertProblem, underAttack, type Victim } from '../support/victim.ts';
+import { leaseOne, postJson } from '../support/worker.ts';
+
+const services = { work: { target: { pull: true } } };
+
+async function waitersReach(victim: Victim, count: number): Promise<void> {
+  for (;;) {
+    const { text } = await victim.ask({ path: '/metrics' });
+    if (new RegExp(`^waitless_waiters ${count}$`, 'm').test(text)) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+test("T57: whoever names another tenant's events learns nothing, whatever the id", async (t) => {
+  await underAttack(t, { services, namespaces: ['mine', 'theirs'] }, async (victim) => {
+    const submitted = async (namespace: string): Promise<string> =>
+      (await victim.askAs(namespace, { method: 'POST', path: '/v1/call/work', body: 'x' })).header('operation-id')!;
+    const theirs = await submitted('theirs');
+    const mine = await submitted('mine');
+    const unknown = `${'0'.repeat(32)}001`;
+    await victim.untouchedBy(async () => {
+      const answers: string[] = [];
+      for (const id of [theirs, unknown, 'nonsense']) {
+        for (const last of [undefined, `${id}_1`, `${mine}_1`, '-1', "1' OR '1'='1", '9'.repeat(300)]) {
+          for (const accept of ['text/event-stream', 'application/json']) {
+            const headers: [string, string][] = [['Accept', accept]];
+            if (last !== undefined) headers.push(['Last-Event-ID', last]);
+            const answer = await victim.askAs('mine', { path: `/v1/operations/${id}/events`, headers });
+            assertProblem(answer, 404, 'not-found');
+            answers.push(answer.json<{ detail: string }>().detail);
+          }
+        }
+        const resubmitted = await victim.askAs('mine', {
+          method: 'POST',
+          path: '/v1/call/work',
+          headers: [
+            ['Accept', 'text/event-stream'],
+            ['Last-Event-ID', `${id}_1`],
+          ],
+          body: 'x',
+        });
+        assertProblem(resubmitted, 404, 'not-found');
+        answers.push(resubmitted.json<{ detail: string }>().detail);
+      }
+      assert.equal(new Set(answers).size, 1, 'one answer for all of them');
+    });
+    assertProblem(await victim.ask({ path: `/v1/operations/${mine}/events` }), 401, 'unauthenticated');
+    for (const lastEventId of [
+      `${theirs}_1`,
+      `${theirs}_2`,
+      "1' OR '1'='1",
+      '9'.repeat(300),
+      `${mine}_99999999999999999`,
+    ]) {
+      const stream = await eventStream(t, `${victim.server.url}/v1/operations/${mine}/events`, {
+        key: victim.server.key('mine'),
+        lastEventId,
+      });
+      const [reset] = await stream.when(({ event }) => event === 'reset');
+      assert.doesNotMatch(JSON.stringify(reset), new RegExp(theirs));
+      assert.equal((reset!.data['operation'] as { id: string }).id, mine);
+      stream.destroy();
+    }
+  });
+});
+
+test('a place on a submit that is no event id is refused, and nothing is stored', async (t) => {
+  await underAttack(t, { services }, (victim) =>
+    victim.untouchedBy(async () => {
+      for (const last of ['5', 'nonsense', '_1', 'a_b']) {
+        const answer = await victim.ask({
+          method: 'POST',
+          path: '/v1/call/work',
+          headers: [
+            ['Accept', 'text/event-stream'],
+            ['Last-Event-ID', last],
+          ],
+          body: 'x',
+        });
+        assertProblem(answer, 400, 'invalid-parameter');
+        assert.match(answer.text, /Last-Event-ID/);
+      }
+      const none = await victim.ask({
+        method: 'POST',
+        path: '/v1/call/work',
+        headers: [
+          ['Accept', 'text/event-stream'],
+          ['Operation-Durability', 'none'],
+        ],
+        body: 'x',
+      });
+      assertProblem(none, 400, 'conflicting-headers');
+    }),
+  );
+});
+
+test('T54: streams count as those who wait; beyond the limit the next gets 429, and nothing of a submit is stored', async (t) => {
+  await underAttack(t, { services, fields: { maxWaiters: 2 } }, async (victim) => {
+    const { operation } = await leaseOne(victim, 'work');
+    const url = `${victim.server.url}/v1/operations/${operation.id}/events`;
+    const streams = [await eventStream(t, url), await eventStream(t, url)];
+    await waitersReach(victim, 2);
+    await victim.untouchedBy(async () => {
+      const refused = await victim.ask({ path: `/v1/operations/${operation.id}/events` });
+      assertProblem(refused, 429, 'too-many-connections');
+      assert.match(refused.header('retry-after') ?? '', /^\d+$/);
+      const headers = [['Accept', 'text/event-stream']] as const;
+      assertProblem(
+        await victim.ask({ method: 'POST', path: '/v1/call/work', headers, body: 'x' }),
+        429,
+        'too-many-connections',
+      );
+      const page = await victim.ask({
+        path: `/v1/operations/${operation.id}/events`,
+        headers: [['Accept', 'application/json']],
+      });
+      assert.equal(page.status, 200, 'who does not wait is served');
+    });
+    streams[0]!.destroy();
+    await waitersReach(victim, 1);
+    const next = await eventStream(t, url);
+    assert.equal(next.status, 200);
+    for (const stream of [...streams, next]) stream.destroy();
+  });
+});
+
+test('T55: a reader that does not read is let go, others are told all, and nothing is held for it', async (t) => {
+  await underAttack(t, { services }, async (victim) => {
+    const { token, operation } = await leaseOne(victim, 'work');
+    const path = `/v1/operations/${operation.id}/events`;
+    const slow = await victim.open();
+    slow.socket.pause();
+    slow.send(requestBytes({ path }));
+    const good = await eventStream(t, `${victim.server.url}${path}`);
+    await waitersReach(victim, 2);
+    // More than the kernel takes for a connection, and what the server keeps for it.
+    const data = JSON.stringify('x'.repeat(16_000));
+    let reported = 0;
+    for (let let_go = false; !let_go; reported++) {
+      assert.ok(reported < 3000, 'it is let go before 48 MB are told');
+      assert.equal((await postJson(victim, `/v1/leases/${token}/progress`, `{"data":${data}}`)).status, 200);
+      let_go = reported % 50 === 49 && /^waitless_waiters 1$/m.test((await victim.ask({ path: '/metrics' })).text);
+    }
+    assert.equal((await victim.ask({ method: 'POST', path: `/v1/leases/${token}/reply`, body: 'done' })).status, 200);
+    assert.deepEqual(
+      (await good.ended()).map(({ data: { version } }) => version),
+      Array.from({ length: reported + 3 }, (_, i) => i + 1),
+    );
+    slow.socket.resume();
+    await assert.rejects(async () => {
+      const answer = await slow.response();
+      if (answer === null) throw new Error('cut');
+    }, 'its stream has no end');
+  });
+});
+
+test('T55: a thousand streams that are cut leave nothing behind', async (t) => {
+  await underAttack(t, { services }, async (victim) => {
+    const { operation } = await leaseOne(victim, 'work');
+    const request = requestBytes({ path: `/v1/operations/${operation.id}/events` });
+    const submit = requestBytes({
+      method: 'POST',
+      path: '/v1/call/work',
+      headers: [['Accept', 'text/event-stream']],
+      body: 'x',
+    });
+    for (let wave = 0; wave < 10; wave++) {
+      const open: RawConnection[] = [];
+      for (let i = 0; i < 100; i++) open.push((await victim.open()).send(i % 10 === 0 ? submit : request));
+      await waitersReach(victim, 100);
+      for (const [i, connection] of open.entries())
+        if (i % 2 === 0) connection.destroy();
+        else connection.socket.resetAndDestroy();
+      await waitersReach(victim, 0);
+    }
+  });
+});
+
+test('T56: progress that would be events of its own, or end the stream, is data', async (t) => {
+  await underAttack(t, { services }, async (victim) => {
+    const headers = [['Correlation-Id', 'x"\\ data: event: id:']] as const;
+    const { token, operation } = await leaseOne(victim, 'work', { headers });
+    const nasty = 'a\n\nevent: succeeded\rdata: {}\r\n\r\nid: 9\u2028\u2029\u0085\u0000';
+    const body = `{"stage":${JSON.stringify(nasty.slice(0, 100))},"message":${JSON.stringify(nasty)},"data":{"a":\r\n\r\n[1,\r2,\n\n3]}}`;
+    assert.equal((await postJson(victim, `/v1/leases/${token}/progress`, body)).status, 200);
+    const fail = JSON.stringify({ code: 'x', message: nasty, retry: false });
+    assert.equal((await postJson(victim, `/v1/leases/${token}/fail`, fail)).status, 200);
+    const stream = await eventStream(t, `${victim.server.url}/v1/operations/${operation.id}/events`);
+    const events = await stream.ended();
+    assert.deepEqual(
+      events.map(({ id, event }) => [id, event]),
+      ['queued', 'running', 'progress', 'failed'].map((event, i) => [`${operation.id}_${i + 1}`, event]),
+    );
+    assert.deepEqual(events[2]!.data['progress'], {
+      sequence: 1,
+      stage: nasty.slice(0, 100),
+      message: nasty,
+      data: { a: [1, 2, 3] },
+    });
+  });
+});
