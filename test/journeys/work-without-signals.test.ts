@@ -11,6 +11,4 @@ await import('./later.test.ts');
 await import('./pull-workers.test.ts');
 await import('./operation-events.test.ts');
 await import('./time.test.ts');
-await import('./services-by-api.test.ts');
 await import('./polled-backends.test.ts');
-await import('./signed-requests.test.ts');

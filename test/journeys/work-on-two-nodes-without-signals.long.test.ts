@@ -1,0 +1,14 @@
+// The journeys of backends, workers and times on two nodes that tell each other nothing: what one has written the other finds by its slow polls alone.
+import { onPostgres } from '../support/on-postgres.ts';
+
+await onPostgres({ nodes: 2, hints: false, pollMs: 20 }, [
+  () => import('./backend-answers.test.ts'),
+  () => import('./results.test.ts'),
+  () => import('./later.test.ts'),
+  () => import('./pull-workers.test.ts'),
+  () => import('./operation-events.test.ts'),
+  () => import('./time.test.ts'),
+  () => import('./services-by-api.test.ts'),
+  () => import('./polled-backends.test.ts'),
+  () => import('./signed-requests.test.ts'),
+]);
