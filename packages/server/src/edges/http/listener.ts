@@ -53,6 +53,8 @@ const drainBytes = 65_536;
 
 /** Newcomers without end must not hold up a stop. */
 const takeUpMs = 2000;
+/** A connection that has said nothing for so long after the last one was taken up has nothing on the way. Less cuts off callers of a busy machine, more holds up the stop. */
+const silentMs = 2000;
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -142,11 +144,15 @@ export class HttpListener implements Service {
     await this.#takeUpAll();
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeIdleConnections();
-    // Opened in advance, as browsers do, and never asked for anything: node counts those as busy until their first request.
-    for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
+    // Opened in advance, as browsers do, and never asked for anything: node counts those as busy until their first request. One that has just been
+    // opened may have its request on the way, which is answered like the others.
+    const hush = setTimeout(() => {
+      for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
+    }, silentMs);
     const cut = setTimeout(() => this.#server.closeAllConnections(), this.#options.shutdownTimeoutMs);
     await closed;
     clearTimeout(cut);
+    clearTimeout(hush);
   }
 
   /**
