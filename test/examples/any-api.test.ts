@@ -1,43 +1,17 @@
 // The any-api example does what its README says: an API that knows nothing of Waitless, asynchronous by a config file alone.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { runExample } from '../support/example.ts';
 
 const folder = new URL('../../examples/any-api/', import.meta.url);
 const script = fileURLToPath(new URL('run.mjs', folder));
 const read = (name: string): string => readFileSync(new URL(name, folder), 'utf8');
 
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 test('an API not written for us is asynchronous by configuration: every answer as it came, and nothing is left running', async (t) => {
-  const child = spawn(process.execPath, [script], {
-    // The archive needs a tenth of its usual time.
-    env: { ...process.env, ARCHIVE_PACE: '0.1' },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    // A group of its own, so that a failing test can stop what the example started as well.
-    detached: true,
-  });
-  const group = child.pid!;
-  t.after(() => {
-    try {
-      process.kill(-group, 'SIGKILL');
-    } catch {
-      // Nothing is left of it.
-    }
-  });
-  const [output, errors, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
-  assert.equal(code, 0, `${errors}\n${output}`);
+  // The archive needs a tenth of its usual time.
+  const output = await runExample(t, { script, env: { ARCHIVE_PACE: '0.1' }, processes: 2 });
 
   const [, polled = '', file = '', missing = '', orders = '', stumble = '', six = ''] = output.split(/^\(\d\) /m);
   assert.match(
@@ -55,10 +29,6 @@ test('an API not written for us is asynchronous by configuration: every answer a
   assert.match(orders, /\{"year":"soon"\}: status 422, .* as the archive sent it/);
   assert.match(stumble, /200 2025: 1080\n {2}The archive was asked 2 times\./);
   assert.match(six, /6 of 6 reports are right; the archive worked on [12] at once\./);
-
-  const pids = [...output.matchAll(/: process (\d+)$/gm)].map(([, pid]) => Number(pid));
-  assert.equal(pids.length, 2);
-  assert.deepEqual(pids.filter(isRunning), []);
 });
 
 test('the API has no word about Waitless in its code, and the README shows the config file that is used', () => {

@@ -5,36 +5,13 @@ import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { runExample } from '../support/example.ts';
 
 const script = fileURLToPath(new URL('../../examples/credit-score/run.mjs', import.meta.url));
 
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 test('the whole story: waited for, polled for, called back, from the store, all at once and forgotten, and nothing is left running', async (t) => {
-  const child = spawn(process.execPath, [script], {
-    // The bureaus need a tenth of their usual time.
-    env: { ...process.env, BUREAU_PACE: '0.1' },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    // A group of its own, so that a failing test can stop what the example started as well.
-    detached: true,
-  });
-  const group = child.pid!;
-  t.after(() => {
-    try {
-      process.kill(-group, 'SIGKILL');
-    } catch {
-      // Nothing is left of it.
-    }
-  });
-  const [output, errors, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
-  assert.equal(code, 0, `${errors}\n${output}`);
+  // The bureaus need a tenth of their usual time.
+  const output = await runExample(t, { script, env: { BUREAU_PACE: '0.1' }, processes: 3 });
 
   const ways = [...output.matchAll(/^ {2}(waiting|polling|callback) +score (\d+) +the client got operation (\w+)$/gm)];
   assert.deepEqual(
@@ -77,10 +54,6 @@ test('the whole story: waited for, polled for, called back, from the store, all 
   );
   assert.match(crowd, /1 computed, 19 joined it/);
   assert.match(forgotten, /> DELETE \/v1\/services\/score\/results\/42[^]*HTTP\/1.1 204[^]*HTTP\/1.1 404/);
-
-  const pids = [...output.matchAll(/: process (\d+)$/gm)].map(([, pid]) => Number(pid));
-  assert.equal(pids.length, 3);
-  assert.deepEqual(pids.filter(isRunning), []);
 });
 
 test('an unknown option is refused and nothing is started', async () => {

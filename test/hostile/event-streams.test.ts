@@ -2,19 +2,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eventStream } from '../support/event-stream.ts';
+import { until } from '../support/http.ts';
 import { type RawConnection, requestBytes } from '../support/raw-http.ts';
 import { assertProblem, underAttack, type Victim } from '../support/victim.ts';
 import { leaseOne, postJson } from '../support/worker.ts';
 
 const services = { work: { target: { pull: true } } };
 
-async function waitersReach(victim: Victim, count: number): Promise<void> {
-  for (;;) {
+const waitersReach = (victim: Victim, count: number): Promise<true> =>
+  until(async () => {
     const { text } = await victim.ask({ path: '/metrics' });
-    if (new RegExp(`^waitless_waiters ${count}$`, 'm').test(text)) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
+    return new RegExp(`^waitless_waiters ${count}$`, 'm').test(text) ? true : undefined;
+  }, 20);
 
 test("T57: whoever names another tenant's events learns nothing, whatever the id", async (t) => {
   await underAttack(t, { services, namespaces: ['mine', 'theirs'] }, async (victim) => {

@@ -95,10 +95,14 @@ export class Live implements Service {
         else reads ||= done || !waiter.onlyDone;
       }
       if (reads) this.#readSoon(seq);
-    } else if (done) {
-      if (this.#recent.size >= remembered / 2) [this.#before, this.#recent] = [this.#recent, new Set()];
-      this.#recent.add(seq);
-    }
+    } else if (done) this.remember(seq);
+  }
+
+  /** It has ended and nobody waits for it yet: somebody who was just told that it runs may be about to. */
+  remember(seq: number): void {
+    if (!this.#hints) return;
+    if (this.#recent.size >= remembered / 2) [this.#before, this.#recent] = [this.#recent, new Set()];
+    this.#recent.add(seq);
   }
 
   #readSoon(seq: number): void {

@@ -92,6 +92,7 @@ export class Reply {
           const workMs = answered && outcome.attemptAt !== null ? outcome.finishedAt! - outcome.attemptAt : null;
           pace.finished({ service: serviceName, queue, workMs, nowMs: now });
         }
+        if (done && !live.has(seq)) live.remember(seq);
         if (live.has(seq)) {
           const result = done && 'result' in transition && transition.result ? { result: transition.result } : {};
           live.wake(seq, { version: outcome.version, done, expiresAt: outcome.expiresAt, ...result });

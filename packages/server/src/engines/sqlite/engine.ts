@@ -26,6 +26,7 @@ import type {
   Settlement,
   SettleOutcome,
   Signal,
+  Submission,
   SubmitOutcome,
   SweepOutcome,
   TimelineRow,
@@ -33,7 +34,7 @@ import type {
 import { backUp } from './backup.ts';
 import type { Side } from './body-parts.ts';
 import type { OtherCall } from './calls.ts';
-import { KnownAnswers } from './known-answers.ts';
+import { KnownAnswers, shareName } from './known-answers.ts';
 import { readAppended, readPage, writeNewEvent, writeReadWanted } from './log-wire.ts';
 import { type StoreError, toCallerError } from './store-error.ts';
 import { inlineBytes, partBytes } from './store.ts';
@@ -60,6 +61,8 @@ export interface SqliteOptions {
 }
 
 interface Pending {
+  /** Submissions of the call whose answers others may share. */
+  learn?: { at: number; submission: Submission; queue: Queue }[];
   resolve(value: never): void;
   reject(error: Error): void;
 }
@@ -116,7 +119,8 @@ export function sqliteEngine(options: SqliteOptions): Engine {
   const at = (ms: number): void => void (nowMs = Math.max(nowMs, ms));
 
   function onAnswers(message: AnswerMessage): void {
-    for (const share of message.changed ?? []) answers.forget(share);
+    const changed = new Set(message.changed);
+    for (const share of changed) answers.forget(share);
     const reader = new Reader(message);
     while (reader.more) {
       const kind = reader.number();
@@ -135,6 +139,11 @@ export function sqliteEngine(options: SqliteOptions): Engine {
       else if (kind === callKinds.append) value = Array.from({ length: count }, () => readAppended(reader));
       else if (kind === callKinds.read) value = readPage(reader, count);
       else value = reader.object<unknown>();
+      // An answer from before a change in the same commit must not be taken for what holds after it.
+      for (const { at: place, submission, queue } of waiting?.learn ?? []) {
+        if (!changed.has(shareName(submission.queue, submission.sharing!.share)))
+          answers.learn(submission, (value as SubmitOutcome[])[place]!, queue);
+      }
       waiting?.resolve(value as never);
     }
   }
@@ -228,7 +237,7 @@ export function sqliteEngine(options: SqliteOptions): Engine {
     queueById: async (id) => (await ask<Queue | null>({ op: 'queueById', id })) ?? undefined,
     submit(batch, now) {
       at(now);
-      const { answer } = call<SubmitOutcome[]>(callKinds.submit, () => {
+      const { id, answer } = call<SubmitOutcome[]>(callKinds.submit, () => {
         writer.cells.push(batch.length);
         for (const submission of batch) writeSubmission(writer, submission);
       });
@@ -237,12 +246,14 @@ export function sqliteEngine(options: SqliteOptions): Engine {
         if (s.sharing === null || s.durability !== 'stored') continue;
         const queue = queues.get(s.queue);
         if (!queue) continue;
-        const outcome = answer.then((outcomes) => outcomes[i]!);
-        if (s.idempotency === null) answers.expect(s, outcome, queue);
-        outcome.then(
-          (told) => answers.learn(s, told, queue),
-          () => undefined,
-        );
+        if (s.idempotency === null)
+          answers.expect(
+            s,
+            answer.then((outcomes) => outcomes[i]!),
+            queue,
+          );
+        const call = pending.get(id);
+        if (call) (call.learn ??= []).push({ at: i, submission: s, queue });
       }
       return answer;
     },

@@ -185,3 +185,52 @@ test('a hit needs no turn of the store, and sees every change of it', async (t) 
   assert.equal(atHand(), undefined);
   assert.equal(await text(), 'new');
 });
+
+test('what was true before a change in the same commit is not remembered after it', async (t) => {
+  const { sqliteEngine } = await import('./engine.ts');
+  const engine = sqliteEngine({ folder: ':memory:' });
+  const now = 1_700_000_000_000;
+  await engine.open(now);
+  t.after(() => engine.close());
+  const at = (await engine.queue('default', 'work')).id;
+  const sharing = submission('s'.repeat(43), { identity: 'i'.repeat(43) }).sharing;
+  const wanted = {
+    ...submission('s'.repeat(43)),
+    sharing,
+    queue: at,
+    nonce: '0'.repeat(32),
+    durability: 'stored',
+    head: '{}',
+    body: Buffer.alloc(0),
+    correlationId: null,
+    labels: null,
+    createdAt: now,
+    runAt: now,
+    rank: now,
+    deadlineAt: now + 60_000,
+    startByAt: null,
+    retentionMs: 60_000,
+    key: 'k',
+  } as const satisfies Submission;
+  await engine.submit([wanted], now);
+  const lease = {
+    service: 'work',
+    namespace: null,
+    kind: 'pull',
+    worker: null,
+    max: 1,
+    maxBytes: 1,
+    wait: false,
+  } as const;
+  const [leased] = await engine.lease({ ...lease, leaseMs: 1000 }, now);
+  const result = { status: 200, headers: [], body: Buffer.from('x'), hash: 'x' };
+  const transition = { to: 'succeeded', result, keep: { freshMs: 5000, staleMs: 0 } } as const;
+  // Asked in one turn, so both are done in one commit: the first still finds it under way.
+  const [joined] = await Promise.all([
+    engine.submit([wanted], now),
+    engine.settle([{ ...leased!, transition, backendStatus: 200 }], now),
+  ]);
+  assert.equal(joined[0]!.kind, 'joined');
+  assert.equal(await engine.atHand!({ queue: at, sharing }, now), undefined, 'it has ended');
+  assert.equal((await engine.submit([wanted], now))[0]!.kind, 'stored');
+});

@@ -1,0 +1,34 @@
+// Every journey that holds on any store and with any number of nodes: a new one is added here, and runs in every variant that runs them all.
+
+type Journeys = readonly (() => Promise<unknown>)[];
+
+export const submits: Journeys = [
+  () => import('./same-id.test.ts'),
+  () => import('./modes.test.ts'),
+  () => import('./idempotency.test.ts'),
+  () => import('./look-up.test.ts'),
+  () => import('./results.test.ts'),
+  () => import('./cancel.test.ts'),
+  () => import('./durability.test.ts'),
+  () => import('./isolation.test.ts'),
+  () => import('./batch.test.ts'),
+  () => import('./acknowledgement.test.ts'),
+  () => import('./stored-results.test.ts'),
+  () => import('./results-by-key.test.ts'),
+  () => import('./pace.test.ts'),
+  () => import('./callback-secrets.test.ts'),
+  () => import('./tokens.test.ts'),
+];
+
+export const work: Journeys = [
+  () => import('./bytes.test.ts'),
+  () => import('./backend-answers.test.ts'),
+  () => import('./later.test.ts'),
+  () => import('./pull-workers.test.ts'),
+  () => import('./operation-events.test.ts'),
+  () => import('./time.test.ts'),
+  () => import('./services-by-api.test.ts'),
+  () => import('./stop.test.ts'),
+  () => import('./polled-backends.test.ts'),
+  () => import('./signed-requests.test.ts'),
+];
