@@ -5,8 +5,8 @@
 //   other, and of requests that share a result only one is under way; durable when it resolves. The order of the questions is in `sharing.ts`.
 // - An operation is held by at most one unexpired lease. Every lease has its own number (`leaseNo`), the fencing token:
 //   a lost lease can neither settle nor extend, and the first settlement of a lease wins.
-// - A transition and its consequences (result, timeline row, counters, what is stored under a key, the next look at a backend that is polled) are
-//   written together or not at all.
+// - A transition and its consequences (result, timeline row, counters, what is stored under a key, the next look at a backend that is polled, who has
+//   to be told of it: `deliveries.ts`) are written together or not at all.
 // - Time comes from the caller. The engine never reads a clock to decide anything. Nodes of a shared store follow one time line (`Signal` `time`).
 // - One log and one counter of positions per namespace. Positions only grow, gaps are allowed, and what a reader has not seen yet never gets a
 //   smaller position than what it has: a writer that took its position first and commits last is never skipped.
@@ -14,6 +14,7 @@
 // - A call made after another one has resolved sees its effects, on whichever node it is made. Calls under way at once may take effect in any order.
 // - Hot calls take batches; calls that arrive together share one commit. One refused item fails alone.
 import type { Durability, OperationStatus } from '@waitless/protocol';
+import type { CallbackWanted, DeliveryEngine } from './deliveries.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -64,6 +65,8 @@ export interface Submission {
   key: string | null;
   /** What of its result others may have, and it of theirs; null: neither. */
   sharing: Sharing | null;
+  /** Who wants to be told of its end. Also of the operation that it joins; not of one that is replayed, nor of a stored result. Absent: nobody. */
+  callback?: CallbackWanted | null;
   /** false: new work is not taken now, as by a full queue; what was submitted before, is under way or is stored still answers. Absent: it is. */
   mayMake?: boolean;
 }
@@ -134,6 +137,8 @@ export type SubmitOutcome =
   | { kind: 'not-stored' }
   /** It would have been new work, and that was not to be made. Nothing was stored. */
   | { kind: 'full' }
+  /** It would have joined, and as many as may be are told of that one's end already. Nothing was stored. */
+  | { kind: 'callbacks-full' }
   /** The key was used for another request. */
   | { kind: 'mismatch' }
   /** This item could not be written; the others of its batch were. */
@@ -458,6 +463,8 @@ export type Signal =
   | { kind: 'operation'; seq: number; done: boolean }
   /** The clock has something to say about an open operation. */
   | { kind: 'due' }
+  /** Something is to be told to somebody outside. */
+  | { kind: 'deliveries' }
   /** Named documents were saved or removed, here or on another node. */
   | { kind: 'documents' }
   /** The log of a namespace has grown. */
@@ -503,7 +510,7 @@ export interface BackupDone {
   bytes: number;
 }
 
-export interface Engine {
+export interface Engine extends DeliveryEngine {
   readonly name: string;
   readonly features: EngineFeatures;
   open(nowMs: number): Promise<OpenedEngine>;
