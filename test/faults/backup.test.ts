@@ -170,7 +170,7 @@ const seqOf = (id: string): number => Number.parseInt(id.slice(34), 36);
 async function epochOf(data: string): Promise<string> {
   const engine = sqliteEngine({ folder: data });
   await engine.open(Date.now());
-  const { epoch } = await engine.read({ namespace: 'default', after: 0, limit: 1, maxBytes: 1 });
+  const { epoch } = await engine.read({ namespace: 'default', topics: ['**'], after: 0, limit: 1, maxBytes: 1 });
   await engine.close();
   return epoch;
 }

@@ -15,6 +15,8 @@
 // - Hot calls take batches; calls that arrive together share one commit. One refused item fails alone.
 import type { Durability, OperationStatus } from '@waitless/protocol';
 import type { CallbackWanted, DeliveryEngine } from './deliveries.ts';
+import type { SubscriptionEngine } from './subscriptions.ts';
+import type { TopicEngine } from './topics.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -408,46 +410,6 @@ export interface SweepOutcome {
 
 export type Counts = Record<OperationStatus, number>;
 
-/** A fact to be written to the log of its namespace. */
-export interface NewEvent {
-  namespace: string;
-  topic: string;
-  /** JSON text of its attributes, kept as it is. */
-  head: string;
-  body: Uint8Array;
-}
-
-export type AppendOutcome =
-  | { kind: 'appended'; position: number }
-  /** This one could not be written; the others of its batch were. */
-  | { kind: 'refused'; error: Error };
-
-export interface LoggedEvent {
-  position: number;
-  topic: string;
-  head: string;
-  body: Uint8Array;
-  appendedAt: number;
-}
-
-export interface ReadWanted {
-  namespace: string;
-  /** Only events with a larger position; 0 is the beginning. */
-  after: number;
-  limit: number;
-  /** Most bytes of bodies in one answer; at least one event is given all the same. */
-  maxBytes: number;
-}
-
-export interface EventPage {
-  /** Names the history that the positions belong to; another one after a restore means that positions from before are void. */
-  epoch: string;
-  /** In order of position. */
-  events: LoggedEvent[];
-  /** Newest position of the namespace that a reader may see; 0 while it is empty. */
-  last: number;
-}
-
 /** A small named document, such as a service that was made over the API. Outlives restarts. */
 export interface NamedDocument {
   kind: string;
@@ -469,6 +431,8 @@ export type Signal =
   | { kind: 'documents' }
   /** The log of a namespace has grown. */
   | { kind: 'events'; namespace: string }
+  /** A subscription was made, changed, removed, paused or resumed, or something of it is to be taken again; here or on another node. */
+  | { kind: 'subscriptions' }
   /** The nodes' common time line is at `nowMs` now: the clock of this process must not be behind it. */
   | { kind: 'time'; nowMs: number }
   /** The store can keep no promise any more; what is running must stop. A store that may come back says nothing and refuses. */
@@ -510,7 +474,7 @@ export interface BackupDone {
   bytes: number;
 }
 
-export interface Engine extends DeliveryEngine {
+export interface Engine extends DeliveryEngine, TopicEngine, SubscriptionEngine {
   readonly name: string;
   readonly features: EngineFeatures;
   open(nowMs: number): Promise<OpenedEngine>;
@@ -565,10 +529,6 @@ export interface Engine extends DeliveryEngine {
   sweep(nowMs: number, options: { removeExpired: boolean; pausedMs?: number }): Promise<SweepOutcome>;
   /** Records decisions about due operations; true for each that was still as it had been. */
   applyClock(batch: readonly ClockTransition[], nowMs: number): Promise<boolean[]>;
-
-  /** Writes events, those of a namespace in the order given; durable when it resolves. */
-  append(batch: readonly NewEvent[], nowMs: number): Promise<AppendOutcome[]>;
-  read(wanted: ReadWanted): Promise<EventPage>;
 
   /** Saves a document in the place of the one of its kind and name, if there is one. */
   save(document: NamedDocument): Promise<void>;

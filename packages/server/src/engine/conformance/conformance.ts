@@ -19,7 +19,9 @@ import { sharedSharingCases } from './shared-sharing-cases.ts';
 import { sharedSweepCases } from './shared-sweep-cases.ts';
 import { storedCases } from './stored-cases.ts';
 import { submitCases } from './submit-cases.ts';
+import { subscriptionCases } from './subscription-cases.ts';
 import { sweepCases } from './sweep-cases.ts';
+import { topicCases } from './topic-cases.ts';
 
 export type TestFunction = (name: string, run: () => Promise<void>) => unknown;
 
@@ -31,6 +33,8 @@ const families = [
   sweepCases,
   readCases,
   logCases,
+  topicCases,
+  subscriptionCases,
   restartCases,
   sharingCases,
   storedCases,

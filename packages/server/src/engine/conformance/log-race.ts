@@ -3,7 +3,7 @@
 // Several writers take positions and commit in whatever order the store makes of it. A reader that goes on from the last position it saw
 // must come past every position that was acknowledged: a smaller one that became visible late would be missing here.
 import assert from 'node:assert/strict';
-import type { LoggedEvent, NewEvent } from '../engine.ts';
+import type { LoggedEvent, NewEvent } from '../topics.ts';
 import type { Fixture, Node } from './fixture.ts';
 
 export const event = (more: Partial<NewEvent> = {}): NewEvent => ({
@@ -11,6 +11,10 @@ export const event = (more: Partial<NewEvent> = {}): NewEvent => ({
   topic: 'order.paid',
   head: '{"source":"shop"}',
   body: Buffer.from('fact'),
+  durability: 'stored',
+  orderingKey: null,
+  identity: null,
+  knownUntil: 0,
   ...more,
 });
 
@@ -18,14 +22,14 @@ export const event = (more: Partial<NewEvent> = {}): NewEvent => ({
 export async function append(node: Node, nowMs: number, ...events: Partial<NewEvent>[]): Promise<number[]> {
   const outcomes = await node.engine.append(events.map(event), nowMs);
   return outcomes.map((outcome) => {
-    if (outcome.kind !== 'appended') throw outcome.error;
+    if (outcome.kind === 'refused') throw outcome.error;
     return outcome.position;
   });
 }
 
 const namespace = 'race';
 const readOn = (node: Node, after: number, limit: number) =>
-  node.engine.read({ namespace, after, limit, maxBytes: 1e6 });
+  node.engine.read({ namespace, topics: ['**'], after, limit, maxBytes: 1e6 });
 
 /** Reads on from `after` until `ended` and nothing more comes. */
 async function follow(node: Node, after: number, ended: () => boolean): Promise<LoggedEvent[]> {

@@ -1,6 +1,7 @@
 // Leases over several nodes: held once, good on every node, and news of them reach those who wait elsewhere.
 import assert from 'node:assert/strict';
 import type { Signal } from '../engine.ts';
+import { event } from './log-race.ts';
 import { type Case, type Fixture, type Node, result, seqsOfNew, within } from './fixture.ts';
 import { decisionOn } from './rounds.ts';
 import { seqsOf, shareOut } from './takers.ts';
@@ -233,7 +234,7 @@ export const sharedLeaseCases: Case[] = [
       assert.deepEqual(await f.engine.applyClock(decisions, f.clock.now()), [true]);
       await within(timedOut, 'a signal of the decision');
       const grown = heard(b, 1, (signal) => (signal.kind === 'events' ? signal.namespace : undefined));
-      await f.engine.append([{ namespace: 'news', topic: 't', head: '{}', body: Buffer.alloc(0) }], f.clock.now());
+      await f.engine.append([event({ namespace: 'news' })], f.clock.now());
       assert.deepEqual(await within(grown, 'a signal of the log'), ['news']);
     },
   },

@@ -1,5 +1,15 @@
 // What each call does to the store, inside the transaction of its group, and what the group owes before and after its commit.
 import type { Extension, KeyName, NamedDocument, OperationFilter, TimelineWanted } from '../../engine/engine.ts';
+import type {
+  Claim,
+  DueWanted,
+  EventSettlement,
+  LeasedEvent,
+  OpenFilter,
+  StartFrom,
+  SubscriptionDocument,
+} from '../../engine/subscriptions.ts';
+import type { Trim } from '../../engine/topics.ts';
 import type { Ballast } from './ballast.ts';
 import { bodyParts, type Side } from './body-parts.ts';
 import { documentStatements } from './documents.ts';
@@ -13,6 +23,7 @@ import { settleStatements } from './settle.ts';
 import { codeOf, diskFull, isFatal, type StoreError, toStoreError } from './store-error.ts';
 import type { Store } from './store.ts';
 import { submitStatements } from './submit.ts';
+import { subscriptionStatements } from './subscriptions.ts';
 import { sweepStatements } from './sweep.ts';
 import type { Taker } from './takers.ts';
 import {
@@ -43,6 +54,20 @@ export type OtherCall =
   | { op: 'counts'; of: readonly number[] | undefined }
   | { op: 'ahead'; seq: number; limit: number }
   | { op: 'health' | 'close' }
+  | { op: 'topics' | 'subscriptions'; namespace: string | undefined }
+  | { op: 'trim'; trim: Trim }
+  | { op: 'saveSubscription'; document: SubscriptionDocument; from: StartFrom }
+  | { op: 'removeSubscription' | 'subscription'; key: { namespace: string; name: string } }
+  | { op: 'pauseSubscription'; key: { namespace: string; name: string }; paused: boolean }
+  | { op: 'claim'; claim: Claim }
+  | { op: 'leaseDue'; wanted: DueWanted }
+  | { op: 'extendEvent'; lease: Pick<LeasedEvent, 'subscription' | 'position' | 'leaseNo'> & { leaseMs: number } }
+  | { op: 'settleEvents'; batch: readonly EventSettlement[] }
+  | { op: 'openEvents'; filter: OpenFilter }
+  | {
+      op: 'redriveEvents' | 'forgetDead';
+      of: { subscription: number; positions?: readonly number[]; limit: number };
+    }
   | { op: 'sweep'; removeExpired: boolean; pausedMs: number }
   | { op: 'applyClock' };
 
@@ -56,12 +81,29 @@ const otherWrites = new Set<OtherCall['op']>([
   'remove',
   'sweep',
   'applyClock',
+  'trim',
+  'saveSubscription',
+  'removeSubscription',
+  'pauseSubscription',
+  'claim',
+  'leaseDue',
+  'extendEvent',
+  'settleEvents',
+  'redriveEvents',
+  'forgetDead',
 ]);
 const writeKinds = new Set<number>([callKinds.submit, callKinds.settle, callKinds.lease, callKinds.append]);
 
 /** @param at index of the first cell after the call's number */
 export const isWrite = (kind: number, cells: readonly unknown[], at: number): boolean =>
   writeKinds.has(kind) || (kind === callKinds.other && otherWrites.has((cells[at] as OtherCall).op));
+
+/** What a commit has brought for those who listen. */
+export interface News {
+  /** Namespaces whose log has grown. */
+  namespaces: string[];
+  subscriptions: boolean;
+}
 
 export interface Calls {
   /** At start: operations whose push lease died with the last process are ready again; returns how many. */
@@ -70,8 +112,8 @@ export interface Calls {
   perform(call: { kind: number; id: number; reader: Reader }, to: { out: Writer; early: Writer }): void;
   /** Before the commit: who waits is offered what became ready, and the group's sums are written. */
   beforeCommit(): void;
-  /** After the commit: answers those who waited and got something; returns the namespaces whose log has grown. */
-  committed(out: Writer): string[];
+  /** After the commit: answers those who waited and got something; returns what others are told of it. */
+  committed(out: Writer): News;
   /** After a rollback: nothing of the group has happened. */
   rolledBack(): void;
   /** After a call failed: whether one item of several was to blame that was not known before. Done again, the call refuses that one alone. */
@@ -95,6 +137,7 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
   const sweeps = sweepStatements(store, { keyed, polls, madeReady });
   const documents = documentStatements(store);
   const log = logStatements(store);
+  const subscriptions = subscriptionStatements(store, log);
   /** Items of submits and settles that the store could not take, by call and place in it: refused when the call is done again. */
   const blamed = new Map<number, { refusals: Map<number, { kind: 'refused'; error: StoreError }>; fresh: boolean }>();
   let vacuumDue = false;
@@ -161,8 +204,41 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
         return {
           detail: `sqlite, ${folder === ':memory:' ? 'in memory' : 'file'}, schema ${String(store.db.pragma('user_version', { simple: true }))}`,
         };
+      case 'topics':
+        return log.topics(call.namespace);
+      case 'trim':
+        return log.trim(call.trim);
+      case 'subscriptions':
+        return subscriptions.list(call.namespace);
+      case 'subscription':
+        return subscriptions.get(call.key);
+      case 'saveSubscription':
+        return subscriptions.save(call.document, call.from);
+      case 'removeSubscription':
+        return subscriptions.remove(call.key);
+      case 'pauseSubscription':
+        return subscriptions.pause(call.key, call.paused);
+      case 'claim':
+        return subscriptions.claim(call.claim);
+      case 'leaseDue':
+        return subscriptions.leaseDue(call.wanted);
+      case 'extendEvent':
+        return subscriptions.extend(call.lease);
+      case 'settleEvents':
+        return call.batch.map((one) => subscriptions.settle(one));
+      case 'openEvents':
+        return subscriptions.open(call.filter);
+      case 'redriveEvents':
+        return subscriptions.redrive(call.of);
+      case 'forgetDead':
+        return subscriptions.forgetDead(call.of);
       case 'sweep': {
+        const moreTaken = subscriptions.sweep();
+        const moreKnown = log.forgetKnown();
         const outcome = sweeps.sweep(call);
+        outcome.more ||= moreTaken || moreKnown;
+        const nextTaken = subscriptions.next();
+        if (nextTaken !== undefined) store.wake(nextTaken);
         vacuumDue = outcome.removed === 0;
         if (ballast.full) ballast.fill();
         return outcome;
@@ -198,7 +274,10 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
   };
 
   return {
-    voidPushLeases: () => leases.voidPushLeases(),
+    voidPushLeases() {
+      subscriptions.voidPushed();
+      return leases.voidPushLeases();
+    },
     perform({ kind, id, reader }, { out, early }) {
       if (kind === callKinds.submit) {
         const count = reader.number();
@@ -245,12 +324,10 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
       } else if (kind === callKinds.unpark) {
         if (store.takers.unpark(id)) out.cells.push(callKinds.lease, id, 0);
       } else if (kind === callKinds.append) {
-        const count = reader.number();
-        out.cells.push(kind, id, count);
-        for (let i = 0; i < count; i++) {
-          const row = readNewEvent(reader);
-          writeAppended(out, ballast.full ? diskFull : log.append(row));
-        }
+        const rows = Array.from({ length: reader.number() }, () => readNewEvent(reader));
+        const to = rows.every((row) => row.memory) ? early : out;
+        to.cells.push(kind, id, rows.length);
+        for (const row of rows) writeAppended(to, ballast.full ? diskFull : log.append(row));
       } else if (kind === callKinds.read) {
         const page = log.read(readReadWanted(reader));
         out.cells.push(kind, id, page.events.length);
@@ -275,13 +352,14 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
     committed(out) {
       blamed.clear();
       for (const taker of store.takers.committed()) writeLeases(out, taker);
-      return log.committed();
+      return { namespaces: log.committed(), subscriptions: subscriptions.committed() };
     },
     rolledBack() {
       readied.clear();
       store.takers.rolledBack();
       store.forget();
       log.rolledBack();
+      subscriptions.committed();
     },
     betweenGroups() {
       if (!vacuumDue) return;

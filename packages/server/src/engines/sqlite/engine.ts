@@ -4,13 +4,11 @@ import { join } from 'node:path';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { WaitlessError } from '@waitless/protocol';
 import type {
-  AppendOutcome,
   CancelOutcome,
   ClockTransition,
   Counts,
   Engine,
   EngineFeatures,
-  EventPage,
   ExtendOutcome,
   Extension,
   KeyFound,
@@ -31,6 +29,8 @@ import type {
   SweepOutcome,
   TimelineRow,
 } from '../../engine/engine.ts';
+import type { ClaimOutcome, EventSettleOutcome, OpenEvent, SubscriptionRecord } from '../../engine/subscriptions.ts';
+import type { AppendOutcome, EventPage, TopicRecord } from '../../engine/topics.ts';
 import { backUp } from './backup.ts';
 import type { Side } from './body-parts.ts';
 import type { OtherCall } from './calls.ts';
@@ -204,7 +204,10 @@ export function sqliteEngine(options: SqliteOptions): Engine {
             if (!('notice' in message)) return onAnswers(message);
             if (message.notice === 'due') signal({ kind: 'due' });
             else if (message.notice === 'broken') onDeath(message.error);
-            else for (const namespace of message.namespaces) signal({ kind: 'events', namespace });
+            else {
+              for (const namespace of message.news.namespaces) signal({ kind: 'events', namespace });
+              if (message.news.subscriptions) signal({ kind: 'subscriptions' });
+            }
           });
           resolve({
             storeKey: opened.storeKey,
@@ -326,6 +329,42 @@ export function sqliteEngine(options: SqliteOptions): Engine {
       }).answer;
     },
     read: (wanted) => call<EventPage>(callKinds.read, () => writeReadWanted(writer, wanted)).answer,
+    topics: (namespace) => ask<TopicRecord[]>({ op: 'topics', namespace }),
+    trim(trim, now) {
+      at(now);
+      return ask({ op: 'trim', trim });
+    },
+    async saveSubscription(document, from) {
+      at(document.savedAt);
+      return ask({ op: 'saveSubscription', document, from });
+    },
+    removeSubscription: (key) => ask<boolean>({ op: 'removeSubscription', key }),
+    pauseSubscription: async (key, paused) =>
+      (await ask<SubscriptionRecord | null>({ op: 'pauseSubscription', key, paused })) ?? undefined,
+    subscriptions: (namespace) => ask<SubscriptionRecord[]>({ op: 'subscriptions', namespace }),
+    subscription: async (key) => (await ask<SubscriptionRecord | null>({ op: 'subscription', key })) ?? undefined,
+    claim(claim, now) {
+      at(now);
+      return ask<ClaimOutcome>({ op: 'claim', claim });
+    },
+    leaseDue(wanted, now) {
+      at(now);
+      return ask({ op: 'leaseDue', wanted });
+    },
+    extendEvent(lease, now) {
+      at(now);
+      return ask({ op: 'extendEvent', lease });
+    },
+    settleEvents(batch, now) {
+      at(now);
+      return ask<EventSettleOutcome[]>({ op: 'settleEvents', batch });
+    },
+    openEvents: (filter) => ask<OpenEvent[]>({ op: 'openEvents', filter }),
+    redriveEvents(of, now) {
+      at(now);
+      return ask<number>({ op: 'redriveEvents', of });
+    },
+    forgetDead: (of) => ask<number>({ op: 'forgetDead', of }),
     async save(document) {
       await ask({ op: 'save', document });
       signal({ kind: 'documents' });

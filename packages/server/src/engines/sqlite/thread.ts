@@ -4,7 +4,7 @@
 // and waits for nobody. A slow disk stalls this thread and never the event loop that talks HTTP.
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Ballast } from './ballast.ts';
-import { callsOn, isWrite, type OtherCall } from './calls.ts';
+import { callsOn, isWrite, type News, type OtherCall } from './calls.ts';
 import { serveCopies } from './copying.ts';
 import { openDatabase } from './database.ts';
 import { codeOf, isFatal, type StoreError, toStoreError } from './store-error.ts';
@@ -16,11 +16,7 @@ export type Opened =
   | { opened: true; storeKey: string; lastTimeMs: number; requeued: number }
   | { opened: false; error: StoreError };
 /** Anything else it says unasked. */
-export type Notice =
-  | { notice: 'due' }
-  /** Namespaces whose log has grown. */
-  | { notice: 'events'; namespaces: string[] }
-  | { notice: 'broken'; error: StoreError };
+export type Notice = { notice: 'due' } | { notice: 'news'; news: News } | { notice: 'broken'; error: StoreError };
 
 /** Stores of tests and of one-off commands live shorter than this and never pay for a ballast. */
 const ballastDelayMs = 2000;
@@ -110,9 +106,9 @@ function run(): void {
       calls.rolledBack();
       throw error;
     }
-    const namespaces = calls.committed(out);
+    const news = calls.committed(out);
     post(out, store.changedShares);
-    if (namespaces.length > 0) port.postMessage({ notice: 'events', namespaces } satisfies Notice);
+    if (news.namespaces.length > 0 || news.subscriptions) port.postMessage({ notice: 'news', news } satisfies Notice);
   }
 
   function fail(message: CallMessage, error: Error): void {

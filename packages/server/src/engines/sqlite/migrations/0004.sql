@@ -1,0 +1,1 @@
+-- (deliveries: helper 1's file takes this place)
