@@ -92,7 +92,7 @@ export interface EventSettlement {
   subscription: number;
   position: number;
   leaseNo: number;
-  then:
+  verdict:
     | { to: 'acked' }
     /** Tried again; `attemptUsed` false gives the try back. */
     | { to: 'waiting'; at: number; attemptUsed: boolean; code: string | null; detail: string | null }

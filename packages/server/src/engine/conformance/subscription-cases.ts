@@ -69,8 +69,8 @@ const due = (f: Fixture, { number }: SubscriptionRecord, max = 100) =>
     f.clock.now(),
   );
 
-const settle = (f: Fixture, { subscription, position, leaseNo }: LeasedEvent, then: EventSettlement['then']) =>
-  f.engine.settleEvents([{ subscription, position, leaseNo, then }], f.clock.now());
+const settle = (f: Fixture, { subscription, position, leaseNo }: LeasedEvent, verdict: EventSettlement['verdict']) =>
+  f.engine.settleEvents([{ subscription, position, leaseNo, verdict }], f.clock.now());
 
 const acked = { to: 'acked' } as const;
 const dead = { to: 'dead', code: 'attempts-exhausted', detail: 'gave up' } as const;
@@ -234,7 +234,7 @@ export const subscriptionCases: Case[] = [
       f.clock.advance(1000);
       const [retried] = await due(f, s);
       assert.equal(retried?.lease.position, p[0]);
-      await settle(f, retried.lease, acked);
+      await settle(f, retried!.lease, acked);
       const [next, ...more] = await due(f, s);
       assert.deepEqual([next?.lease.position, more.length], [p[2], 0]);
       // A dead letter frees its key as well.
@@ -243,7 +243,7 @@ export const subscriptionCases: Case[] = [
       assert.equal(last?.lease.position, p[4]);
       const [added] = await append(f, f.clock.now(), { orderingKey: 'a' });
       assert.deepEqual(await takeAll(f, f, 'sub', { ordered: true }), [], 'what comes later is behind it too');
-      await settle(f, last.lease, acked);
+      await settle(f, last!.lease, acked);
       assert.equal((await due(f, s))[0]?.lease.position, added);
     },
   },
@@ -306,18 +306,18 @@ export const subscriptionCases: Case[] = [
       f.clock.advance(500);
       const ill = { kind: 'ill', tripAt: 2, blockUntil: f.clock.now() + 9000 } as const;
       const retry = later(f.clock.now() + 100);
-      await f.engine.settleEvents([{ ...two!, then: retry, outlet: ill }], f.clock.now());
+      await f.engine.settleEvents([{ ...two!, verdict: retry, outlet: ill }], f.clock.now());
       const after = (await sub(f))!;
       assert.deepEqual(
         [after.waiting, after.sending, after.held, after.dead, after.oldestOpen, after.oldestOpenAt],
         [1, 1, 0, 1, p[1], at],
       );
       assert.deepEqual([after.failures, after.blockedUntil], [1, null]);
-      await f.engine.settleEvents([{ ...three!, then: retry, outlet: ill }], f.clock.now());
+      await f.engine.settleEvents([{ ...three!, verdict: retry, outlet: ill }], f.clock.now());
       assert.deepEqual([(await sub(f))!.failures, (await sub(f))!.blockedUntil], [2, ill.blockUntil]);
       f.clock.advance(100);
       const [again] = await due(f, (await sub(f))!);
-      await f.engine.settleEvents([{ ...again!.lease, then: acked, outlet: { kind: 'well' } }], f.clock.now());
+      await f.engine.settleEvents([{ ...again!.lease, verdict: acked, outlet: { kind: 'well' } }], f.clock.now());
       assert.deepEqual([(await sub(f))!.failures, (await sub(f))!.blockedUntil], [0, null]);
     },
   },

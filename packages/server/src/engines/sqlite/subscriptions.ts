@@ -327,12 +327,12 @@ export function subscriptionStatements(store: Store, log: LogStatements): Subscr
       keep.run(until, subscription, position);
       return { kind: 'extended', leaseUntil: Math.max(one.lease_until!, until) + store.pausedMs };
     },
-    settle({ subscription, position, leaseNo, then, outlet }) {
+    settle({ subscription, position, leaseNo, verdict, outlet }) {
       const s = byId.get(subscription);
       if (!s) return { kind: 'gone' };
       const one = row.get(subscription, position);
       // A row that is not there was acknowledged; to say so once more changes nothing.
-      if (!one) return position <= s.read_to && then.to === 'acked' ? { kind: 'repeated' } : { kind: 'lost' };
+      if (!one) return position <= s.read_to && verdict.to === 'acked' ? { kind: 'repeated' } : { kind: 'lost' };
       if (one.state !== takenStates.sending || one.lease_no !== leaseNo || one.lease_until! <= store.leaseNow)
         return { kind: 'lost' };
       if (outlet?.kind === 'well') well.run(subscription);
@@ -340,19 +340,19 @@ export function subscriptionStatements(store: Store, log: LogStatements): Subscr
         ill.run(outlet.tripAt, outlet.blockUntil, subscription);
         store.wake(outlet.blockUntil);
       }
-      if (then.to === 'acked') {
+      if (verdict.to === 'acked') {
         drop.run(subscription, position);
         unbury.run(subscription, position);
         freeKey(subscription, one.ordering);
-      } else if (then.to === 'waiting') {
-        const attempt = then.attemptUsed ? one.attempt : one.attempt - 1;
-        setState.run(takenStates.waiting, then.at, attempt, then.code, then.detail, subscription, position);
-        waits(then.at);
+      } else if (verdict.to === 'waiting') {
+        const attempt = verdict.attemptUsed ? one.attempt : one.attempt - 1;
+        setState.run(takenStates.waiting, verdict.at, attempt, verdict.code, verdict.detail, subscription, position);
+        waits(verdict.at);
       } else {
         const event = eventOf(s, position);
         if (event)
           bury.run(subscription, position, event.topic, event.orderingKey, event.head, event.appendedAt, event.body);
-        setState.run(takenStates.dead, store.nowMs, one.attempt, then.code, then.detail, subscription, position);
+        setState.run(takenStates.dead, store.nowMs, one.attempt, verdict.code, verdict.detail, subscription, position);
         freeKey(subscription, one.ordering);
       }
       return { kind: 'recorded' };
