@@ -31,6 +31,16 @@ export const errorTable = {
     'A name is not allowed',
     'Names start with a letter or digit and go on with letters, digits, "_" and "-", 128 characters at most.',
   ),
+  'invalid-filter': entry(
+    400,
+    'A filter or pattern cannot be read',
+    'Filters are objects with one of exact, prefix, suffix, all, any, not; patterns are words joined by dots, with * for one word and ** for any number.',
+  ),
+  'invalid-cloudevent': entry(
+    400,
+    'The event is not a valid CloudEvent',
+    'CloudEvents 1.0 need specversion "1.0", id, source and type; attribute names are lower-case letters and digits. The detail names what is wrong.',
+  ),
   'invalid-cursor': entry(400, 'The cursor is not one of ours', 'Start the list again without a cursor.'),
   'unknown-field': entry(
     400,

@@ -63,7 +63,7 @@ for (const [filter, pointer] of wrong)
       () => readFilter(filter),
       (error) =>
         error instanceof WaitlessError &&
-        error.code === 'invalid-parameter' &&
+        error.code === 'invalid-filter' &&
         (error.members as { errors: { pointer: string }[] }).errors[0]!.pointer === pointer,
     );
   });

@@ -30,9 +30,9 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const wrong = (pointer: string, detail: string): WaitlessError =>
-  new WaitlessError('invalid-parameter', `${pointer} ${detail}`, { members: { errors: [{ pointer, detail }] } });
+  new WaitlessError('invalid-filter', `${pointer} ${detail}`, { members: { errors: [{ pointer, detail }] } });
 
-/** The filter of a document; an array means all of it, and none at all lets everything through. Throws `invalid-parameter` with the place that is wrong. */
+/** The filter of a document; an array means all of it, and none at all lets everything through. Throws `invalid-filter` with the place that is wrong. */
 export function readFilter(document: unknown, pointer = '/filter'): EventFilter {
   let conditions = 0;
 
