@@ -91,7 +91,10 @@ async function openEngine(url: string): Promise<Log> {
   return {
     async append() {
       const now = Math.floor(nowMs + performance.now() - startedAt);
-      const [outcome] = await engine.append([{ namespace, topic, head, body }], now);
+      const [outcome] = await engine.append(
+        [{ namespace, topic, head, body, durability: 'stored', orderingKey: null, identity: null, knownUntil: 0 }],
+        now,
+      );
       if (outcome?.kind !== 'appended') throw new Error(`not appended: ${outcome?.kind}`);
     },
     batches: () => Number.NaN,

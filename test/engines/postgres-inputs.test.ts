@@ -6,6 +6,7 @@ import { decodeHints, encodeHints } from '../../packages/server/src/engines/post
 import { cleanUp } from '../support/cleanup.ts';
 import { noise } from '../support/fixtures.ts';
 import { kindsOf, lease, postgresStore, settle, skip, submit, succeeded } from './postgres-store.ts';
+import { event as newEvent } from '../../packages/server/src/engine/conformance/log-race.ts';
 
 const noKey = { fingerprint: 'f', expiresAt: Number.MAX_SAFE_INTEGER, retryFailed: false };
 const long = noise(9000).toString('base64');
@@ -122,7 +123,7 @@ test('bodies are the same bytes where role or database ask for the older way of 
 test('a log takes appends for ever: none of them uses up a number that runs out', { skip }, async (t) => {
   const store = await postgresStore(t);
   const node = await store.node();
-  const event = { namespace: 'n', topic: 't', head: '{}', body: Buffer.alloc(0) };
+  const event = newEvent({ namespace: 'n' });
   await node.engine.append([event], node.clock.now());
   await store.sql(`SELECT setval(pg_get_serial_sequence('log', 'id'), 2147483646)`);
   for (const position of [2, 3, 4])
@@ -162,6 +163,7 @@ test('hints come back as they were said, however many and whatever the names', (
     queues: [1, 2 ** 31 - 1],
     logs,
     documents: true,
+    subscriptions: true,
     hello: true,
   };
   const payloads = encodeHints('7', said);
@@ -173,7 +175,7 @@ test('hints come back as they were said, however many and whatever the names', (
       heard.flatMap<number | string>((one) => one!.hint[kind]),
       said[kind],
     );
-  for (const kind of ['documents', 'hello'] as const)
+  for (const kind of ['documents', 'subscriptions', 'hello'] as const)
     assert.deepEqual(
       heard.map((one) => one!.hint[kind]),
       heard.map((_, i) => i === 0),

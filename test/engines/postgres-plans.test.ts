@@ -21,6 +21,7 @@ import {
   type TestNode,
   type TestStore,
 } from './postgres-store.ts';
+import { event as newEvent } from '../../packages/server/src/engine/conformance/log-race.ts';
 
 /** Tables that grow with the operations, and with the log. */
 const large = new Set([
@@ -123,8 +124,8 @@ async function statementsOf(t: TestContext, store: TestStore): Promise<Map<strin
   await engine.purge({ ...ended!, namespace: 'default' });
   const [open] = await engine.recordsOf([d!.seq]);
   await engine.cancel({ ...open!, namespace: 'default' }, clock.now());
-  await engine.append([{ namespace: 'n', topic: 't', head: '{}', body: Buffer.alloc(1) }], clock.now());
-  await engine.read({ namespace: 'n', after: 0, limit: 5, maxBytes: 100 });
+  await engine.append([newEvent({ namespace: 'n' })], clock.now());
+  await engine.read({ namespace: 'n', topics: ['**'], after: 0, limit: 5, maxBytes: 100 });
   const due: DueOperation[] = [];
   // In steps: after a longer time the node would find that nobody lived, and no lease would have ended.
   for (let i = 0; i < 3; i++) {

@@ -15,7 +15,11 @@ const attributeName = /^[a-z0-9]{1,64}$/;
 function textOf(attributes: Attributes, name: string): string | undefined {
   if (!Object.hasOwn(attributes, name)) return undefined;
   const value = attributes[name];
-  return typeof value === 'string' ? value : typeof value === 'number' || typeof value === 'boolean' ? String(value) : undefined;
+  return typeof value === 'string'
+    ? value
+    : typeof value === 'number' || typeof value === 'boolean'
+      ? String(value)
+      : undefined;
 }
 
 const comparisons = {
@@ -52,7 +56,8 @@ export function readFilter(document: unknown, pointer = '/filter'): EventFilter 
       );
     const inner = `${at}/${name}`;
     if (name === 'all' || name === 'any') {
-      if (!Array.isArray(value[name]) || value[name].length === 0) throw wrong(inner, 'must be an array of at least one filter');
+      if (!Array.isArray(value[name]) || value[name].length === 0)
+        throw wrong(inner, 'must be an array of at least one filter');
       return combine(value[name], { at: inner, depth, all: name === 'all' });
     }
     if (name === 'not') {
@@ -79,8 +84,12 @@ export function readFilter(document: unknown, pointer = '/filter'): EventFilter 
     const matches = comparisons[name];
     const wanted = Object.entries(value).map(([attribute, text]): [string, string] => {
       if (!attributeName.test(attribute))
-        throw wrong(at, `has ${JSON.stringify(attribute.slice(0, 32))}, which is no attribute name: lower-case letters and digits`);
-      if (typeof text !== 'string' || text === '') throw wrong(`${at}/${attribute}`, 'must be a text that is not empty');
+        throw wrong(
+          at,
+          `has ${JSON.stringify(attribute.slice(0, 32))}, which is no attribute name: lower-case letters and digits`,
+        );
+      if (typeof text !== 'string' || text === '')
+        throw wrong(`${at}/${attribute}`, 'must be a text that is not empty');
       if (++conditions > mostConditions) throw wrong(pointer, `has more than ${mostConditions} conditions`);
       return [attribute, text];
     });

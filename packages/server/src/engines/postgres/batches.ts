@@ -1,13 +1,6 @@
 // The calls that go in batches: which connection carries each, and what follows from a batch: leases given, work announced, waiters told.
-import type {
-  AppendOutcome,
-  ClockTransition,
-  ExtendOutcome,
-  Extension,
-  NewEvent,
-  Settlement,
-  SettleOutcome,
-} from '../../engine/engine.ts';
+import type { ClockTransition, ExtendOutcome, Extension, Settlement, SettleOutcome } from '../../engine/engine.ts';
+import type { AppendOutcome, NewEvent } from '../../engine/topics.ts';
 import { Batcher } from './batcher.ts';
 import type { Connection, Connections } from './connections.ts';
 import { appendBatch } from './log.ts';

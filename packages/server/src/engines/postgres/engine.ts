@@ -9,7 +9,7 @@ import { listDocuments, removeDocument, saveDocument } from './documents.ts';
 import { type Hint, Hints } from './hints.ts';
 import { forgetIn, lookUpIn } from './keyed.ts';
 import { leaseFrom } from './lease.ts';
-import { readEvents } from './log.ts';
+import { forgetKnownEvents, Logs, trimTopic } from './log.ts';
 import { Marks } from './marks.ts';
 import { Node, slotsPerNode } from './node.ts';
 import { type Opened, prepareStore } from './open.ts';
@@ -18,7 +18,19 @@ import { Reach } from './reach.ts';
 import { refusal } from './refusal.ts';
 import { inlineBytes, Reads } from './read.ts';
 import { Strays } from './strays.ts';
+import { pauseSubscription, removeSubscription, saveSubscription, SubscriptionTables } from './subscriptions.ts';
 import { removeEnded, sweepOnce } from './sweep.ts';
+import {
+  claimFrom,
+  expireTaken,
+  extendTaken,
+  forgetDeadOf,
+  leaseDueFrom,
+  nextTaken,
+  redriveTaken,
+  settleTaken,
+  voidTaken,
+} from './taken.ts';
 import { Takers } from './takers.ts';
 import { beat, Behind, firstLook, lineNow } from './time-line.ts';
 import { Wake } from './wake.ts';
@@ -77,6 +89,8 @@ export function postgresEngine({
   const queues = new Queues(reading);
   const node = new Node({ queues, control });
   const reads = new Reads({ connections: reading, queues });
+  const logs = new Logs(reading);
+  const subscriptions = new SubscriptionTables({ reading, epoch: () => opened!.epoch });
   const strays = new Strays({ control, node });
   const marks = new Marks();
   const behind = new Behind();
@@ -151,11 +165,17 @@ export function postgresEngine({
     hints?.documents();
   }
 
+  function tellSubscriptions(): void {
+    signal({ kind: 'subscriptions' });
+    hints?.subscriptions();
+  }
+
   async function onHint(hint: Hint): Promise<void> {
     for (const seq of hint.ended) signal({ kind: 'operation', seq, done: true });
     for (const seq of hint.changed) signal({ kind: 'operation', seq, done: false });
     for (const namespace of hint.logs) signal({ kind: 'events', namespace });
     if (hint.documents) signal({ kind: 'documents' });
+    if (hint.subscriptions) signal({ kind: 'subscriptions' });
     if (hint.queues.length === 0) return;
     await queues.learn(hint.queues);
     takers.madeReady(hint.queues);
@@ -171,7 +191,11 @@ export function postgresEngine({
   }
 
   /** Leases of nodes that are gone: their operations are ready again. */
-  const collectOrphans = async (): Promise<number> => makeReadyAgain(await node.voidOrphans(nowMs));
+  async function collectOrphans(): Promise<number> {
+    const requeued = await makeReadyAgain(await node.voidOrphans(nowMs));
+    if ((await control.use((connection) => voidTaken(connection, nowMs))) > 0) tellSubscriptions();
+    return requeued;
+  }
 
   async function makeReadyAgain(readied: ReadonlyMap<number, number>): Promise<number> {
     await queues.learn(readied.keys());
@@ -250,6 +274,7 @@ export function postgresEngine({
         await giveSign().catch(() => {});
         const readied = await node.leave(nowMs).catch(() => new Map<number, number>());
         madeReady(readied.keys());
+        await control.use((connection) => voidTaken(connection, nowMs)).catch(() => 0);
       }
       await shut();
     },
@@ -337,8 +362,21 @@ export function postgresEngine({
           await queues.learn(swept.readied.keys());
           if (swept.readied.size > 0) madeReady(swept.readied.keys());
           if (swept.nextAt !== undefined) wake.at(swept.nextAt, nowMs);
+          const taken = await control.use(async (connection) => {
+            const { expired, more } = await expireTaken(connection, nowMs);
+            const moreKnown = removeExpired && (await forgetKnownEvents(connection, nowMs));
+            return { expired, more: more || moreKnown, nextAt: await nextTaken(connection, nowMs) };
+          });
+          if (taken.expired > 0) tellSubscriptions();
+          if (taken.nextAt !== undefined) wake.at(taken.nextAt, nowMs);
           const promoted = [...swept.readied.values()].reduce((sum, n) => sum + n, 0);
-          return { due: swept.due, polls: swept.polls, promoted, removed: swept.removed, more: swept.more };
+          return {
+            due: swept.due,
+            polls: swept.polls,
+            promoted,
+            removed: swept.removed,
+            more: swept.more || taken.more,
+          };
         })(),
         { sent: true },
       );
@@ -351,7 +389,92 @@ export function postgresEngine({
       at(now);
       return appends.call(batch);
     },
-    read: async (wanted) => ({ epoch: opened!.epoch, ...(await asked(readEvents(reading, wanted))) }),
+    read: async (wanted) => ({ epoch: opened!.epoch, ...(await asked(logs.read(wanted))) }),
+    topics: (namespace) => asked(logs.topics(namespace)),
+    async trim(trim, now) {
+      at(now);
+      return asked(
+        control.use((connection) => trimTopic(connection, trim)),
+        { sent: true },
+      );
+    },
+    async saveSubscription(document, from) {
+      at(document.savedAt);
+      const made = await asked(
+        control.use((connection) => saveSubscription(connection, document, from)),
+        { sent: true },
+      );
+      tellSubscriptions();
+      const subscription = await asked(subscriptions.get(document));
+      if (!subscription) throw new Error('the subscription was removed at once');
+      return { kind: made ? 'made' : 'changed', subscription };
+    },
+    async removeSubscription(key) {
+      const removed = await asked(
+        control.use((connection) => removeSubscription(connection, key)),
+        { sent: true },
+      );
+      if (removed) tellSubscriptions();
+      return removed;
+    },
+    async pauseSubscription(key, paused) {
+      await asked(
+        control.use((connection) => pauseSubscription(connection, key, paused)),
+        { sent: true },
+      );
+      tellSubscriptions();
+      return asked(subscriptions.get(key));
+    },
+    subscriptions: (namespace) => asked(subscriptions.list(namespace)),
+    subscription: (key) => asked(subscriptions.get(key)),
+    claim(claim, now) {
+      at(now);
+      return asked(
+        writes.use((connection) => claimFrom(claim, { connection, nowMs, nodeId: node.id })),
+        { sent: true },
+      );
+    },
+    leaseDue(wanted, now) {
+      at(now);
+      return asked(
+        writes.use((connection) => leaseDueFrom(wanted, { connection, nowMs, nodeId: node.id })),
+        { sent: true },
+      );
+    },
+    extendEvent(lease, now) {
+      at(now);
+      return asked(
+        writes.use((connection) => extendTaken(lease, { connection, nowMs })),
+        { sent: true },
+      );
+    },
+    async settleEvents(batch, now) {
+      at(now);
+      const { outcomes, freed } = await asked(
+        writes.use((connection) => settleTaken(batch, { connection, nowMs })),
+        { sent: true },
+      );
+      const again = batch.filter((_, i) => outcomes[i]!.kind === 'recorded').map(({ verdict }) => verdict);
+      const waiting = again.filter((verdict) => verdict.to === 'waiting').map((verdict) => verdict.at);
+      if (freed || waiting.some((ms) => ms <= nowMs)) tellSubscriptions();
+      for (const ms of waiting) if (ms > nowMs) wake.at(ms, nowMs);
+      return outcomes;
+    },
+    openEvents: (filter) => asked(subscriptions.open(filter)),
+    async redriveEvents(of, now) {
+      at(now);
+      const count = await asked(
+        control.use((connection) => redriveTaken(of, { connection, nowMs })),
+        { sent: true },
+      );
+      if (count > 0) tellSubscriptions();
+      return count;
+    },
+    forgetDead: (of) =>
+      asked(
+        control.use((connection) => forgetDeadOf(of, connection)),
+        { sent: true },
+      ),
     async save(document) {
       await asked(saveDocument(control, document), { sent: true });
       tellDocuments();

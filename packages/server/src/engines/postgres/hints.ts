@@ -17,6 +17,8 @@ export interface Hint {
   logs: string[];
   /** Named documents were saved or removed. */
   documents: boolean;
+  /** Subscriptions changed, or something of one is to be taken again. */
+  subscriptions: boolean;
   /** A node has come. */
   hello: boolean;
 }
@@ -31,11 +33,15 @@ const goodbyeMs = 1000;
 const probeMs = 2000;
 const answerMs = 2000;
 
-/** Words of one letter and a value: `c` changed and `d` ended operation, `q` queue, all in base 36, `e` namespace, `n` named documents, `h` hello; the sender's number first. */
-export function encodeHints(sender: string, { changed, ended, queues, logs, documents, hello }: Hint): string[] {
+/** Words of one letter and a value: `c` changed and `d` ended operation, `q` queue, all in base 36, `e` namespace, `n` named documents, `s` subscriptions, `h` hello; the sender's number first. */
+export function encodeHints(
+  sender: string,
+  { changed, ended, queues, logs, documents, subscriptions, hello }: Hint,
+): string[] {
   const words = [
     ...(hello ? ['h'] : []),
     ...(documents ? ['n'] : []),
+    ...(subscriptions ? ['s'] : []),
     ...queues.map((id) => `q${id.toString(36)}`),
     ...logs.map((namespace) => `e${encodeURIComponent(namespace)}`),
     ...ended.map((seq) => `d${seq.toString(36)}`),
@@ -57,7 +63,15 @@ export function encodeHints(sender: string, { changed, ended, queues, logs, docu
 /** Undefined for what is not a hint of ours: whoever may connect to the database may speak on any channel. */
 export function decodeHints(payload: string): { sender: string; hint: Hint } | undefined {
   const [sender = '', ...words] = payload.split(' ');
-  const hint: Hint = { changed: [], ended: [], queues: [], logs: [], documents: false, hello: false };
+  const hint: Hint = {
+    changed: [],
+    ended: [],
+    queues: [],
+    logs: [],
+    documents: false,
+    subscriptions: false,
+    hello: false,
+  };
   for (const word of words) {
     const value = word.slice(1);
     const number = /^[0-9a-z]{1,11}$/.test(value) ? Number.parseInt(value, 36) : undefined;
@@ -66,6 +80,7 @@ export function decodeHints(payload: string): { sender: string; hint: Hint } | u
     else if (word[0] === 'q' && number !== undefined) hint.queues.push(number);
     else if (word[0] === 'e' && isEncoded(value)) hint.logs.push(decodeURIComponent(value));
     else if (word === 'n') hint.documents = true;
+    else if (word === 's') hint.subscriptions = true;
     else if (word === 'h') hint.hello = true;
     else return undefined;
   }
@@ -94,6 +109,7 @@ export class Hints {
   #queues = new Set<number>();
   #logs = new Set<string>();
   #documents = false;
+  #subscriptions = false;
   #hello = false;
   #timer: NodeJS.Timeout | undefined;
   #sending: Promise<void> | undefined;
@@ -203,6 +219,12 @@ export class Hints {
     this.#gather();
   }
 
+  subscriptions(): void {
+    if (!this.#company) return;
+    this.#subscriptions = true;
+    this.#gather();
+  }
+
   documents(): void {
     if (!this.#company) return;
     this.#documents = true;
@@ -215,7 +237,7 @@ export class Hints {
       this.#sending = this.#send().finally(() => {
         this.#sending = this.#timer = undefined;
         const waiting = this.#changed.size + this.#ended.size + this.#queues.size + this.#logs.size;
-        if (waiting > 0 || this.#documents) this.#gather();
+        if (waiting > 0 || this.#documents || this.#subscriptions) this.#gather();
       });
     }, gatherMs);
   }
@@ -229,6 +251,7 @@ export class Hints {
       queues: [...this.#queues].filter((id) => this.#isReady(id)),
       logs: [...this.#logs],
       documents: this.#documents,
+      subscriptions: this.#subscriptions,
       hello: this.#hello,
     });
     this.#changed = new Set();
@@ -236,6 +259,7 @@ export class Hints {
     this.#queues = new Set();
     this.#logs = new Set();
     this.#documents = false;
+    this.#subscriptions = false;
     this.#hello = false;
     if (!client) return;
     try {

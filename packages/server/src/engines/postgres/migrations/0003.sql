@@ -1,0 +1,1 @@
+-- (deliveries: helper 2's file takes this place)
