@@ -87,6 +87,11 @@ export const errorTable = {
     'This Origin may not call the server',
     "Start the server with --cors-origin for the page's origin.",
   ),
+  'reserved-topic': entry(
+    403,
+    'The topic belongs to the server',
+    'Topics under operations. tell of operations and are published by the server alone. Choose another name.',
+  ),
   'insufficient-scope': entry(
     403,
     'This key or token may not do that',

@@ -6,6 +6,10 @@ export type EngineCallTimes = Map<string, { calls: number; failures: number; sec
 export interface Metrics {
   engine: EngineCallTimes;
   accepted: { stored: number; memory: number; none: number };
+  published: { stored: number; memory: number; none: number };
+  eventsRemoved: number;
+  /** Removed before every subscription had read them. */
+  eventsMissed: number;
   replayed: number;
   joined: number;
   storedHits: number;
@@ -21,6 +25,9 @@ export interface Metrics {
 export const newMetrics = (): Metrics => ({
   engine: new Map(),
   accepted: { stored: 0, memory: 0, none: 0 },
+  published: { stored: 0, memory: 0, none: 0 },
+  eventsRemoved: 0,
+  eventsMissed: 0,
   replayed: 0,
   joined: 0,
   storedHits: 0,

@@ -1,0 +1,155 @@
+// Publish: facts go to the log of their namespace, each for every subscription that wants it, without knowing any of them.
+import { hash } from 'node:crypto';
+import type { Durability } from '@waitless/protocol';
+import { WaitlessError } from '@waitless/protocol';
+import type { NewEvent, TopicEngine } from '../engine/topics.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Log } from '../lib/log.ts';
+import type { Metrics } from '../lib/metrics.ts';
+import { limitFields } from '../lib/rate-limit-fields.ts';
+import { isTopicName, mostTopicLength } from '../lib/topic-trie.ts';
+import type { Attributes } from './event-filter.ts';
+
+export interface PublishRequest {
+  namespace: string;
+  topic: string;
+  /** Of CloudEvents; id, source and type are there. */
+  attributes: Attributes;
+  data: Uint8Array;
+  orderingKey: string | null;
+  durability: Durability;
+}
+
+export interface Published {
+  /** The event's own. */
+  id: string;
+  position: number;
+  /** It was published before, with this source and id: where it stands. */
+  repeated: boolean;
+}
+
+/** How long a repeat of source and id is known: longer than any client goes on to repeat a publish, and each event costs a row for so long. */
+export const knownForMs = 10 * 60_000;
+/** Events of durability none that wait to be written: above, a stalled store would eat the memory of everyone; below, a short burst is refused. */
+const mostForgotten = 10_000;
+const mostForgottenBytes = 64 * 1024 * 1024;
+/** Written in one go. */
+const forgottenBatch = 500;
+
+export interface PublishDependencies {
+  engine: Pick<TopicEngine, 'append'>;
+  clock: Clock;
+  log: Log;
+  metrics: Pick<Metrics, 'published'>;
+}
+
+/** Topics of transitions belong to the server: what others wrote there would be taken for the truth. */
+const ownTopics = /^operations(?:\.|$)/;
+
+/** Throws for a name that no event may be published under. */
+export function checkTopic(topic: string): void {
+  if (!isTopicName(topic))
+    throw new WaitlessError(
+      'invalid-name',
+      `the topic ${JSON.stringify(topic.slice(0, 64))} must be words of letters, digits, "_" and "-" joined by dots, ${mostTopicLength} characters at most`,
+      { members: { accepted: false } },
+    );
+  if (ownTopics.test(topic))
+    throw new WaitlessError(
+      'reserved-topic',
+      `topics under operations. tell of operations and are published by the server alone; choose another name than ${topic.slice(0, 64)}`,
+      { members: { accepted: false } },
+    );
+}
+
+/** What a repeat would have too. Each part with its length, so that no two pairs share one. */
+const identityOf = ({ source, id }: Attributes): string =>
+  hash('sha256', `${String(source).length}:${String(source)}${String(id)}`, 'base64url');
+
+export class Publish {
+  readonly #d: PublishDependencies;
+  #forgotten: NewEvent[] = [];
+  #forgottenBytes = 0;
+  #writing: Promise<void> | undefined;
+
+  constructor(dependencies: PublishDependencies) {
+    this.#d = dependencies;
+  }
+
+  /** Resolves once the promise of the durability holds; with `none` at once, and with nothing. All of one call are of one durability and one commit. */
+  async publish(requests: readonly PublishRequest[]): Promise<Published[]> {
+    const { engine, clock, metrics } = this.#d;
+    const now = clock.now();
+    for (const { topic } of requests) checkTopic(topic);
+    const [first] = requests;
+    if (!first) return [];
+    const events = requests.map((request) => toEvent(request, now));
+    metrics.published[first.durability] += events.length;
+    if (first.durability === 'none') {
+      this.#forget(events);
+      return [];
+    }
+    const outcomes = await engine.append(events, now);
+    return outcomes.map((outcome, i) => {
+      if (outcome.kind === 'refused') throw outcome.error;
+      return { id: String(requests[i]!.attributes['id']), position: outcome.position, repeated: outcome.kind === 'repeated' };
+    });
+  }
+
+  /** Nobody waits for it, and it is lost with the process where it is not written by then. */
+  #forget(events: readonly NewEvent[]): void {
+    const bytes = events.reduce((sum, { body }) => sum + body.length, 0);
+    if (this.#forgotten.length + events.length > mostForgotten || this.#forgottenBytes + bytes > mostForgottenBytes)
+      throw new WaitlessError(
+        'queue-full',
+        `the memory queue for durability none is full (${mostForgotten} events or ${mostForgottenBytes} bytes)`,
+        {
+          retryAfterSeconds: 1,
+          members: { accepted: false },
+          headers: limitFields({ name: 'memory-queue', quota: mostForgotten, remaining: 0, untilMs: 1000 }),
+        },
+      );
+    for (const event of events) this.#forgotten.push(event);
+    this.#forgottenBytes += bytes;
+    this.#writing ??= this.#write();
+  }
+
+  async #write(): Promise<void> {
+    const { engine, clock, log } = this.#d;
+    // What comes in this turn goes together.
+    await new Promise<void>((resolve) => void setImmediate(resolve));
+    while (this.#forgotten.length > 0) {
+      const batch = this.#forgotten.slice(0, forgottenBatch);
+      try {
+        // oxlint-disable-next-line no-await-in-loop -- one after another, so that their order stays
+        await engine.append(batch, clock.now());
+      } catch (error) {
+        log.warn('publish.lost', { events: batch.length, error });
+      }
+      this.#forgotten.splice(0, batch.length);
+      this.#forgottenBytes -= batch.reduce((sum, { body }) => sum + body.length, 0);
+    }
+    this.#writing = undefined;
+  }
+
+  /** At a stop: what nobody waits for is written all the same where that is possible. */
+  async stop(): Promise<void> {
+    await this.#writing;
+  }
+}
+
+function toEvent(
+  { namespace, topic, attributes, data, orderingKey, durability }: PublishRequest,
+  now: number,
+): NewEvent {
+  return {
+    namespace,
+    topic,
+    head: JSON.stringify(attributes),
+    body: data,
+    durability: durability === 'none' ? 'memory' : durability,
+    orderingKey,
+    identity: durability === 'none' ? null : identityOf(attributes),
+    knownUntil: now + knownForMs,
+  };
+}
