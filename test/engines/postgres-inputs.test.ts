@@ -162,6 +162,7 @@ test('hints come back as they were said, however many and whatever the names', (
     queues: [1, 2 ** 31 - 1],
     logs,
     documents: true,
+    deliveries: true,
     hello: true,
   };
   const payloads = encodeHints('7', said);
@@ -173,7 +174,7 @@ test('hints come back as they were said, however many and whatever the names', (
       heard.flatMap<number | string>((one) => one!.hint[kind]),
       said[kind],
     );
-  for (const kind of ['documents', 'hello'] as const)
+  for (const kind of ['documents', 'deliveries', 'hello'] as const)
     assert.deepEqual(
       heard.map((one) => one!.hint[kind]),
       heard.map((_, i) => i === 0),

@@ -17,6 +17,8 @@ export interface Hint {
   logs: string[];
   /** Named documents were saved or removed. */
   documents: boolean;
+  /** Something is to be told to somebody outside. */
+  deliveries: boolean;
   /** A node has come. */
   hello: boolean;
 }
@@ -31,11 +33,15 @@ const goodbyeMs = 1000;
 const probeMs = 2000;
 const answerMs = 2000;
 
-/** Words of one letter and a value: `c` changed and `d` ended operation, `q` queue, all in base 36, `e` namespace, `n` named documents, `h` hello; the sender's number first. */
-export function encodeHints(sender: string, { changed, ended, queues, logs, documents, hello }: Hint): string[] {
+/** Words of one letter and a value: `c` changed and `d` ended operation, `q` queue, all in base 36, `e` namespace, `n` named documents, `t` deliveries, `h` hello; the sender's number first. */
+export function encodeHints(
+  sender: string,
+  { changed, ended, queues, logs, documents, deliveries, hello }: Hint,
+): string[] {
   const words = [
     ...(hello ? ['h'] : []),
     ...(documents ? ['n'] : []),
+    ...(deliveries ? ['t'] : []),
     ...queues.map((id) => `q${id.toString(36)}`),
     ...logs.map((namespace) => `e${encodeURIComponent(namespace)}`),
     ...ended.map((seq) => `d${seq.toString(36)}`),
@@ -57,7 +63,15 @@ export function encodeHints(sender: string, { changed, ended, queues, logs, docu
 /** Undefined for what is not a hint of ours: whoever may connect to the database may speak on any channel. */
 export function decodeHints(payload: string): { sender: string; hint: Hint } | undefined {
   const [sender = '', ...words] = payload.split(' ');
-  const hint: Hint = { changed: [], ended: [], queues: [], logs: [], documents: false, hello: false };
+  const hint: Hint = {
+    changed: [],
+    ended: [],
+    queues: [],
+    logs: [],
+    documents: false,
+    deliveries: false,
+    hello: false,
+  };
   for (const word of words) {
     const value = word.slice(1);
     const number = /^[0-9a-z]{1,11}$/.test(value) ? Number.parseInt(value, 36) : undefined;
@@ -66,6 +80,7 @@ export function decodeHints(payload: string): { sender: string; hint: Hint } | u
     else if (word[0] === 'q' && number !== undefined) hint.queues.push(number);
     else if (word[0] === 'e' && isEncoded(value)) hint.logs.push(decodeURIComponent(value));
     else if (word === 'n') hint.documents = true;
+    else if (word === 't') hint.deliveries = true;
     else if (word === 'h') hint.hello = true;
     else return undefined;
   }
@@ -86,6 +101,7 @@ export class Hints {
   readonly #sender: string;
   readonly #onHint: (hint: Hint) => void;
   readonly #isReady: (queue: number) => boolean;
+  readonly #hasDeliveries: () => boolean;
   readonly #stop = new AbortController();
   #client: pg.Client | undefined;
   #loop: Promise<void> | undefined;
@@ -94,6 +110,7 @@ export class Hints {
   #queues = new Set<number>();
   #logs = new Set<string>();
   #documents = false;
+  #deliveries = false;
   #hello = false;
   #timer: NodeJS.Timeout | undefined;
   #sending: Promise<void> | undefined;
@@ -106,6 +123,7 @@ export class Hints {
     sender,
     onHint,
     isReady,
+    hasDeliveries,
   }: {
     config: pg.ClientConfig;
     channel: string;
@@ -113,12 +131,15 @@ export class Hints {
     onHint: (hint: Hint) => void;
     /** Whether a queue may still have ready operations when the hint goes out. */
     isReady: (queue: number) => boolean;
+    /** Whether something may still wait to be delivered then. */
+    hasDeliveries: () => boolean;
   }) {
     this.#config = config;
     this.#channel = channel;
     this.#sender = sender;
     this.#onHint = onHint;
     this.#isReady = isReady;
+    this.#hasDeliveries = hasDeliveries;
   }
 
   set company(there: boolean) {
@@ -209,13 +230,19 @@ export class Hints {
     this.#gather();
   }
 
+  deliveries(): void {
+    if (!this.#company) return;
+    this.#deliveries = true;
+    this.#gather();
+  }
+
   #gather(): void {
     this.#timer ??= setTimeout(() => {
       // While it is being sent nothing else goes out; what gathers meanwhile is next.
       this.#sending = this.#send().finally(() => {
         this.#sending = this.#timer = undefined;
         const waiting = this.#changed.size + this.#ended.size + this.#queues.size + this.#logs.size;
-        if (waiting > 0 || this.#documents) this.#gather();
+        if (waiting > 0 || this.#documents || this.#deliveries) this.#gather();
       });
     }, gatherMs);
   }
@@ -229,6 +256,7 @@ export class Hints {
       queues: [...this.#queues].filter((id) => this.#isReady(id)),
       logs: [...this.#logs],
       documents: this.#documents,
+      deliveries: this.#deliveries && this.#hasDeliveries(),
       hello: this.#hello,
     });
     this.#changed = new Set();
@@ -236,6 +264,7 @@ export class Hints {
     this.#queues = new Set();
     this.#logs = new Set();
     this.#documents = false;
+    this.#deliveries = false;
     this.#hello = false;
     if (!client) return;
     try {

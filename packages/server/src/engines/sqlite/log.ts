@@ -30,7 +30,7 @@ const positions = 2 ** 40;
 
 /** By log number, position, log number again, and how many at most. */
 export const selectEvents = `SELECT place & ${positions - 1}, topic, head, appended_at, body FROM event
-   WHERE place > ((? << 40) | ?) AND place < ((? + 1) << 40) ORDER BY place LIMIT ?`;
+   WHERE place > ((? << 40) | ?) AND place < ((? + 1) << 40) ORDER BY place LIMIT +?`;
 
 export function logStatements(store: Store): LogStatements {
   const { db } = store;

@@ -20,6 +20,8 @@ export type Notice =
   | { notice: 'due' }
   /** Namespaces whose log has grown. */
   | { notice: 'events'; namespaces: string[] }
+  /** Something is to be told to somebody outside. */
+  | { notice: 'deliveries' }
   | { notice: 'broken'; error: StoreError };
 
 /** Stores of tests and of one-off commands live shorter than this and never pay for a ballast. */
@@ -51,7 +53,7 @@ function run(): void {
   const ballastTimer = setTimeout(() => ballast.fill(), ballastDelayMs);
 
   begin.run();
-  const requeued = calls.voidPushLeases();
+  const requeued = calls.voidLeases();
   store.flushCounters();
   store.saveTime();
   commit.run();
@@ -110,9 +112,10 @@ function run(): void {
       calls.rolledBack();
       throw error;
     }
-    const namespaces = calls.committed(out);
+    const { namespaces, deliveries } = calls.committed(out);
     post(out, store.changedShares);
     if (namespaces.length > 0) port.postMessage({ notice: 'events', namespaces } satisfies Notice);
+    if (deliveries) port.postMessage({ notice: 'deliveries' } satisfies Notice);
   }
 
   function fail(message: CallMessage, error: Error): void {
