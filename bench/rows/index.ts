@@ -4,13 +4,18 @@ import { acceptRow } from './accept.ts';
 import { ackRow } from './ack.ts';
 import { batchRow } from './batch.ts';
 import { e2eRow } from './e2e.ts';
+import { e2eWsRow } from './e2e-ws.ts';
+import { fanoutSseRow } from './fanout-sse.ts';
 import { firstAcceptRow } from './first-202.ts';
+import { idleWatchersRow } from './idle-watchers.ts';
 import { keptRow } from './kept.ts';
 import { logRow } from './log.ts';
 import { memoryRow } from './memory.ts';
+import { notifyRow } from './notify.ts';
 import { peersRow } from './peers.ts';
 import { postgresRow } from './postgres.ts';
 import { slowDiskRow } from './slow-disk.ts';
+import { slowReaderRow } from './slow-reader.ts';
 import { storedRow } from './stored.ts';
 import { sweepRow } from './sweep.ts';
 
@@ -19,9 +24,14 @@ export const rows: readonly Row[] = [
   batchRow,
   storedRow,
   e2eRow,
+  e2eWsRow,
   ackRow,
   sweepRow,
   memoryRow,
+  fanoutSseRow,
+  idleWatchersRow,
+  slowReaderRow,
+  notifyRow,
   slowDiskRow,
   postgresRow,
   peersRow,

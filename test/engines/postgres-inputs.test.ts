@@ -163,6 +163,7 @@ test('hints come back as they were said, however many and whatever the names', (
     queues: [1, 2 ** 31 - 1],
     logs,
     documents: true,
+    deliveries: true,
     subscriptions: true,
     hello: true,
   };
@@ -175,7 +176,7 @@ test('hints come back as they were said, however many and whatever the names', (
       heard.flatMap<number | string>((one) => one!.hint[kind]),
       said[kind],
     );
-  for (const kind of ['documents', 'subscriptions', 'hello'] as const)
+  for (const kind of ['documents', 'deliveries', 'subscriptions', 'hello'] as const)
     assert.deepEqual(
       heard.map((one) => one!.hint[kind]),
       heard.map((_, i) => i === 0),

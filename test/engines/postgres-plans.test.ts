@@ -9,17 +9,22 @@ import { cleanUp } from '../support/cleanup.ts';
 import type { DueOperation, Sharing, Transition } from '../../packages/server/src/engine/engine.ts';
 import {
   again,
+  callbackTo,
   kept,
   kindsOf,
   lease,
+  leaseDeliveries,
   postgresStore,
   settle,
+  settlementOf,
   skip,
   submission,
   submit,
   succeeded,
+  tell,
   type TestNode,
   type TestStore,
+  waits,
 } from './postgres-store.ts';
 import { event as newEvent } from '../../packages/server/src/engine/conformance/log-race.ts';
 
@@ -34,6 +39,10 @@ const large = new Set([
   'event',
   'keyed',
   'poll',
+  'callback',
+  'outlet',
+  'delivery',
+  'delivery_attempt',
 ]);
 
 /** Indexes that a statement may use besides the keys of the tables. */
@@ -43,8 +52,8 @@ const others: Record<string, readonly string[]> = {
   due: ['operation_carried', 'operation_held', 'operation_waiting'],
   'next-timer': ['operation_carried', 'operation_held', 'operation_waiting', 'poll_at'],
   'void-push-leases': ['operation_carried'],
-  'remove-expired': ['operation_ended', 'label_seq', 'idempotency_told'],
-  'remove-one': ['label_seq', 'idempotency_told'],
+  'remove-expired': ['operation_ended', 'label_seq', 'idempotency_told', 'delivery_seq'],
+  'remove-one': ['label_seq', 'idempotency_told', 'delivery_seq'],
   'list-correlation': ['request_correlation'],
   'list-trouble': ['operation_trouble'],
   'list-key': ['request_key'],
@@ -53,9 +62,18 @@ const others: Record<string, readonly string[]> = {
   'look-up': ['keyed_identity'],
   forget: ['keyed_identity'],
   'due-polls': ['poll_at'],
+  'lease-deliveries': ['outlet_due', 'outlet_full', 'delivery_waiting'],
+  'lease-deliveries-waiting': ['outlet_due', 'outlet_full', 'delivery_waiting'],
+  'settle-deliveries': ['delivery_waiting'],
+  'interrupt-late': ['delivery_sending'],
+  'interrupt-gone': ['delivery_sending'],
+  'drop-outlets': ['outlet_idle'],
+  'next-outlet': ['outlet_due'],
+  deliveries: ['delivery_listed'],
+  'deliveries-of': ['delivery_seq'],
 };
 /** They read an index from its beginning: up to a limit, or all that the nodes carry. */
-const fromTheStart = new Set(['next-timer', 'void-push-leases']);
+const fromTheStart = new Set(['next-timer', 'void-push-leases', 'interrupt-gone', 'drop-outlets', 'next-outlet']);
 
 interface Plan {
   'Node Type': string;
@@ -113,6 +131,7 @@ async function statementsOf(t: TestContext, store: TestStore): Promise<Map<strin
   await submit(node, [{ idempotency: key }, { runAt: clock.now() + 2000 }]);
   const [a, b, c, d] = await lease(node, { leaseMs: 2000 });
   await engine.extend({ ...a!, leaseMs: 60_000, progress: { percent: 1 } }, clock.now());
+  await engine.extend({ ...a!, leaseMs: 60_000, progress: null }, clock.now());
   await settle(node, [b!, { seq: 99_999, leaseNo: 1 }]);
   await settle(node, [c!], again(node));
   const [ended] = await engine.recordsOf([b!.seq]);
@@ -138,6 +157,7 @@ async function statementsOf(t: TestContext, store: TestStore): Promise<Map<strin
     clock.now(),
   );
   await keyedStatements(node);
+  await deliveryStatements(t, store, node);
   const waiting = new AbortController();
   const taker = lease(node, { wait: true, namespace: 'nowhere' }, waiting.signal);
   while (!texts.has('ready-queues')) await pause(5);
@@ -181,6 +201,36 @@ async function keyedStatements(node: TestNode): Promise<void> {
   await engine.remove(document);
 }
 
+/** Those about callbacks and their deliveries. */
+async function deliveryStatements(t: TestContext, store: TestStore, node: TestNode): Promise<void> {
+  const { engine, clock } = node;
+  const { id } = await engine.queue('default', 'told');
+  const callback = callbackTo('shop', { progress: true });
+  await submit(node, [
+    { queue: id, callback },
+    ...[1, 2].map(() => ({ queue: id, key: 't', sharing: share('t'), callback })),
+  ]);
+  for (const one of await lease(node, { service: 'told' })) {
+    await engine.extend({ ...one, leaseMs: null, progress: { percent: 1 } }, clock.now());
+    await settle(node, [one]);
+  }
+  const session = await store.session();
+  await session.query('BEGIN');
+  await session.query('SELECT FROM outlet FOR UPDATE');
+  // Its outlet is held by somebody: the second look waits for it.
+  const waited = leaseDeliveries(node);
+  await waits(store, 'waitless', 'transactionid');
+  await session.query('COMMIT');
+  const [sending] = await waited;
+  assert.equal((await engine.deliveries({ namespace: 'default', limit: 5 })).length, 5);
+  assert.equal((await engine.deliveries({ namespace: 'default', seq: sending!.operation.seq, limit: 5 })).length, 2);
+  assert.equal((await engine.delivery(sending!.number, 'default'))?.delivery.state, 'sending');
+  assert.deepEqual(kindsOf(await engine.settleDeliveries([settlementOf(node, sending!)], clock.now())), ['recorded']);
+  assert.equal((await engine.redeliver(sending!.number, 'default', clock.now())).kind, 'waiting');
+  await engine.sweep(clock.now(), { removeExpired: true });
+  assert.equal(await engine.purge({ ...sending!.operation, namespace: 'default' }), true);
+}
+
 /** A session with the engine's own settings, that has prepared all statements. */
 async function prepared(t: TestContext, { url }: TestStore, texts: ReadonlyMap<string, string>): Promise<Client> {
   const client = new Client(readAddress(url).config);
@@ -195,7 +245,7 @@ async function faults(client: Client): Promise<Record<string, string[]>> {
     'SELECT name, cardinality(parameter_types) AS count FROM pg_prepared_statements',
   );
   assert.ok(
-    rows.length >= 56,
+    rows.length >= 74,
     rows
       .map(({ name }) => name)
       .sort()
@@ -250,7 +300,21 @@ test('every statement looks up by the index made for it, planned early or late',
   const answersLater = await lease(node, { max: 300, kind: 'push' });
   const poll = { url: 'http://backend', at: node.clock.now() + 1000 };
   await settle(node, answersLater, { to: 'later', leaseUntil: node.clock.now() + 60_000, poll });
-  for (const table of ['keyed', 'poll', 'idempotency'])
+  await tell(node, 200, callbackTo('shop'));
+  await leaseDeliveries(node);
+  // Many that are over, as of a place that has been dead for weeks, and of many places that something waits for.
+  const ofMany = (rows: string, count: number): Promise<unknown> =>
+    store.sql(`${rows} FROM generate_series(1, ${count}) g`);
+  await ofMany(
+    `INSERT INTO delivery (seq, callback, version, namespace, outlet, at, created_at, state, ended_at) SELECT 1e9 + g, 1, 3, 'default', g % 20, 1, 1, 2 + g % 2, 1`,
+    100_000,
+  );
+  await ofMany('INSERT INTO delivery_attempt (delivery, attempt, at, status) SELECT 1e9 + g, 1, 1, 500', 20_000);
+  await ofMany(
+    `INSERT INTO outlet (namespace, name, due_at) SELECT 'default', 'https://n' || g || '.example', ${node.clock.now()} + 1e6 * (g % 2)`,
+    2000,
+  );
+  for (const table of ['keyed', 'poll', 'idempotency', 'callback'])
     assert.notEqual((await store.sql(`SELECT FROM ${table} LIMIT 1`)).length, 0, table);
   await lease(node, { max: 300 });
   await lease(node, { max: 300, kind: 'push' });

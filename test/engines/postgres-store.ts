@@ -4,6 +4,12 @@ import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { Client } from 'pg';
 import type {
+  CallbackWanted,
+  DeliveriesWanted,
+  DeliverySettlement,
+  LeasedDelivery,
+} from '../../packages/server/src/engine/deliveries.ts';
+import type {
   Engine,
   LeasedOperation,
   LeaseWanted,
@@ -171,6 +177,53 @@ export const settle = (
     leases.map(({ seq, leaseNo }) => ({ seq, leaseNo, transition, backendStatus: 200 })),
     clock.now(),
   );
+
+/** Wants to be told at this place. */
+export const callbackTo = (place: string, more: Partial<CallbackWanted> = {}): CallbackWanted => ({
+  url: `https://${place}.example/told`,
+  outlet: `https://${place}.example`,
+  correlationId: null,
+  progress: false,
+  thin: false,
+  base: 'http://127.0.0.1:8080',
+  ...more,
+});
+
+/** Submits so many that tell one place, and ends them; their numbers. */
+export async function tell(
+  node: TestNode,
+  count: number,
+  callback: CallbackWanted = callbackTo('shop'),
+): Promise<number[]> {
+  await submit(
+    node,
+    Array.from({ length: count }, () => ({ callback })),
+  );
+  const leases = await lease(node, { max: count });
+  await settle(node, leases);
+  return leases.map(({ seq }) => seq);
+}
+
+export const leaseDeliveries = (
+  { engine, clock }: Pick<TestNode, 'engine' | 'clock'>,
+  more: Partial<DeliveriesWanted> = {},
+): Promise<LeasedDelivery[]> =>
+  engine.leaseDeliveries({ max: 100, leaseMs: 30_000, maxInFlight: 100, ...more }, clock.now());
+
+/** What a try has come to: delivered, unless something else is said. */
+export const settlementOf = (
+  { clock }: Pick<TestNode, 'clock'>,
+  { number, leaseNo }: { number: number; leaseNo: number },
+  more: Partial<DeliverySettlement> = {},
+): DeliverySettlement => ({
+  number,
+  leaseNo,
+  tried: { at: clock.now(), durationMs: 3, status: 204, code: null, detail: null, answer: null },
+  // oxlint-disable-next-line unicorn/no-thenable -- data, which nobody awaits
+  then: { to: 'delivered' },
+  outlet: { kind: 'well' },
+  ...more,
+});
 
 export const kindsOf = (outcomes: readonly { kind: string }[]): string[] => outcomes.map(({ kind }) => kind);
 

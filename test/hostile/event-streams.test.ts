@@ -6,6 +6,7 @@ import { until } from '../support/http.ts';
 import { type RawConnection, requestBytes } from '../support/raw-http.ts';
 import { assertProblem, underAttack, type Victim } from '../support/victim.ts';
 import { leaseOne, postJson } from '../support/worker.ts';
+import { cutStreams } from './cut-streams-run.ts';
 
 const services = { work: { target: { pull: true } } };
 
@@ -158,27 +159,7 @@ test('T55: a reader that does not read is let go, others are told all, and nothi
   });
 });
 
-test('T55: a thousand streams that are cut leave nothing behind', async (t) => {
-  await underAttack(t, { services }, async (victim) => {
-    const { operation } = await leaseOne(victim, 'work');
-    const request = requestBytes({ path: `/v1/operations/${operation.id}/events` });
-    const submit = requestBytes({
-      method: 'POST',
-      path: '/v1/call/work',
-      headers: [['Accept', 'text/event-stream']],
-      body: 'x',
-    });
-    for (let wave = 0; wave < 10; wave++) {
-      const open: RawConnection[] = [];
-      for (let i = 0; i < 100; i++) open.push((await victim.open()).send(i % 10 === 0 ? submit : request));
-      await waitersReach(victim, 100);
-      for (const [i, connection] of open.entries())
-        if (i % 2 === 0) connection.destroy();
-        else connection.socket.resetAndDestroy();
-      await waitersReach(victim, 0);
-    }
-  });
-});
+test('T55: a thousand streams that are cut leave nothing behind', (t) => cutStreams(t, 1000));
 
 test('T56: progress that would be events of its own, or end the stream, is data', async (t) => {
   await underAttack(t, { services }, async (victim) => {
@@ -201,5 +182,127 @@ test('T56: progress that would be events of its own, or end the stream, is data'
       message: nasty,
       data: { a: [1, 2, 3] },
     });
+  });
+});
+
+test('T54: one namespace takes the room of its own and not that of others', async (t) => {
+  const fields = { maxWaitersPerNamespace: 2 };
+  await underAttack(t, { services, namespaces: ['many', 'few'], fields }, async (victim) => {
+    const key = victim.server.key('many');
+    const { operation } = await leaseOne(victim, 'work', { namespace: 'many' });
+    const single = `${victim.server.url}/v1/operations/${operation.id}/events`;
+    const shared = `${victim.server.url}/v1/stream?operations=${operation.id}`;
+    const streams = [await eventStream(t, single, { key }), await eventStream(t, shared, { key })];
+    for (const path of [`/v1/operations/${operation.id}/events`, `/v1/stream?operations=${operation.id}`]) {
+      const refused = await victim.askAs('many', { path });
+      assertProblem(refused, 429, 'too-many-connections');
+      assert.match(refused.header('ratelimit-policy') ?? '', /q=2/);
+      assert.match(refused.header('ratelimit') ?? '', /r=0/);
+    }
+    const waiting = { path: `/v1/operations/${operation.id}/result`, headers: [['Prefer', 'wait=30']] as const };
+    assertProblem(await victim.askAs('many', waiting), 429, 'too-many-connections');
+    const { operation: theirs } = await leaseOne(victim, 'work', { namespace: 'few' });
+    const good = await eventStream(t, `${victim.server.url}/v1/operations/${theirs.id}/events`, {
+      key: victim.server.key('few'),
+    });
+    assert.equal(good.status, 200);
+    for (const stream of [...streams, good]) stream.destroy();
+  });
+});
+
+test('T57: a place in another stream, another tenant, or none at all tells nothing and changes nothing', async (t) => {
+  await underAttack(t, { services, namespaces: ['mine', 'theirs'] }, async (victim) => {
+    const { operation: mine } = await leaseOne(victim, 'work', { namespace: 'mine' });
+    const { operation: theirs } = await leaseOne(victim, 'work', { namespace: 'theirs' });
+    const placeOf = async (namespace: string, id: string): Promise<string> => {
+      const key = victim.server.key(namespace);
+      const stream = await eventStream(t, `${victim.server.url}/v1/stream?operations=${id}`, { key });
+      const [first] = await stream.when(() => true);
+      stream.destroy();
+      return first!.id;
+    };
+    const place = await placeOf('theirs', theirs.id);
+    await victim.untouchedBy(async () => {
+      for (const last of [place, '-1', "1' OR '1'='1", '9'.repeat(12_000), `${'A'.repeat(1400)}.${'A'.repeat(27)}`]) {
+        const stream = await eventStream(t, `${victim.server.url}/v1/stream?operations=${mine.id}`, {
+          key: victim.server.key('mine'),
+          lastEventId: last,
+        });
+        const [reset] = await stream.when(() => true);
+        assert.equal(reset!.event, 'reset');
+        assert.doesNotMatch(JSON.stringify(reset), new RegExp(theirs.id));
+        stream.destroy();
+      }
+      const huge = [['Last-Event-ID', '9'.repeat(20_000)]] as const;
+      const refused = await victim.askAs('mine', { path: `/v1/stream?operations=${mine.id}`, headers: huge });
+      assert.equal(refused.status, 431);
+      for (const ids of [theirs.id, `${mine.id},${theirs.id}`, `${mine.id},nonsense`])
+        assertProblem(await victim.askAs('mine', { path: `/v1/stream?operations=${ids}` }), 404, 'not-found');
+    });
+  });
+});
+
+test('T58: five thousand who wait for one operation are all told, and beyond the limit the next is refused', async (t) => {
+  const waiters = 5000;
+  const connections = 10;
+  await underAttack(t, { services, fields: { maxWaiters: waiters } }, async (victim) => {
+    const { token, operation } = await leaseOne(victim, 'work');
+    const wait = requestBytes({ path: `/v1/operations/${operation.id}`, headers: [['Prefer', 'wait=50']] });
+    const open = await Promise.all(Array.from({ length: connections }, () => victim.open()));
+    for (const connection of open)
+      connection.send(Buffer.concat(Array.from({ length: waiters / connections }, () => wait)));
+    await waitersReach(victim, waiters);
+    const refused = await victim.ask({ path: `/v1/operations/${operation.id}`, headers: [['Prefer', 'wait=50']] });
+    assertProblem(refused, 429, 'too-many-connections');
+    assert.equal((await postJson(victim, `/v1/leases/${token}/progress`, '{"stage":"now"}')).status, 200);
+    for (const connection of open)
+      for (let i = 0; i < waiters / connections; i++) {
+        const answer = await connection.response();
+        assert.equal(answer!.status, 200);
+        assert.equal(answer!.json<{ version: number }>().version, 3);
+      }
+  });
+});
+
+test('what a client sends before and behind a stream on its connection neither breaks it nor is answered in it', async (t) => {
+  await underAttack(t, { services }, async (victim) => {
+    const { token, operation } = await leaseOne(victim, 'work');
+    const events = requestBytes({ path: `/v1/operations/${operation.id}/events` });
+    const live = requestBytes({ path: '/livez' });
+    const old = Buffer.from(`GET /v1/operations/${operation.id}/events HTTP/1.0\r\nHost: localhost\r\n\r\n`);
+    const started = async (...requests: Buffer[]): Promise<RawConnection> =>
+      (await victim.open()).send(Buffer.concat(requests));
+    const alone = await started(events);
+    const behind = await started(events, live, events);
+    const before = await started(live, events);
+    const none = await started(old);
+    await waitersReach(victim, 5);
+    // Once the stream has begun.
+    alone.send(Buffer.concat([live, Buffer.from('no HTTP at all\r\n\r\n')]));
+    assert.equal((await victim.ask({ method: 'POST', path: `/v1/leases/${token}/reply`, body: 'done' })).status, 200);
+    assert.match((await before.response())!.text, /ok|alive|status/i);
+    for (const connection of [alone, behind, before, none]) {
+      const stream = await connection.response();
+      assert.equal(stream!.status, 200);
+      assert.equal(stream!.header('connection'), 'close');
+      assert.equal(stream!.header('transfer-encoding'), connection === none ? undefined : 'chunked');
+      assert.deepEqual(
+        Array.from(stream!.text.matchAll(/^event: (.*)$/gm), ([, event]) => event),
+        ['queued', 'running', 'succeeded'],
+      );
+      // Of one without chunks the end of the connection is the end of the stream.
+      if (connection !== none) assert.equal((await connection.closed()).toString('latin1'), '', 'nothing follows');
+    }
+  });
+});
+
+test('one that closes its side of a stream has left', async (t) => {
+  await underAttack(t, { services }, async (victim) => {
+    const { operation } = await leaseOne(victim, 'work');
+    const connection = (await victim.open()).send(requestBytes({ path: `/v1/operations/${operation.id}/events` }));
+    await waitersReach(victim, 1);
+    connection.end();
+    await waitersReach(victim, 0);
+    await connection.closed();
   });
 });

@@ -7,8 +7,11 @@ await onPostgres({ nodes: 2, hints: false, pollMs: 20 }, [
   () => import('./later.test.ts'),
   () => import('./pull-workers.test.ts'),
   () => import('./operation-events.test.ts'),
+  () => import('./told.test.ts'),
   () => import('./time.test.ts'),
   () => import('./services-by-api.test.ts'),
   () => import('./polled-backends.test.ts'),
   () => import('./signed-requests.test.ts'),
+  () => import('./callbacks.test.ts'),
+  () => import('./callback-attempts.test.ts'),
 ]);

@@ -6,5 +6,8 @@ await onPostgres({ nodes: 2, hints: false, pollMs: 20 }, [
   () => import('./later.test.ts'),
   () => import('./pull-workers.test.ts'),
   () => import('./operation-events.test.ts'),
+  () => import('./told.test.ts'),
+  () => import('./websocket.test.ts'),
   () => import('./polled-backends.test.ts'),
+  () => import('./callbacks.test.ts'),
 ]);

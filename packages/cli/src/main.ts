@@ -8,6 +8,7 @@ import { dev } from './commands/dev.ts';
 import { doctor } from './commands/doctor.ts';
 import { get } from './commands/get.ts';
 import { keys } from './commands/keys.ts';
+import { listen } from './commands/listen.ts';
 import { ls } from './commands/ls.ts';
 import { purge } from './commands/purge.ts';
 import { restore } from './commands/restore.ts';
@@ -42,6 +43,7 @@ const commands: readonly CommandModule[] = [
   restore,
   keys,
   secrets,
+  listen,
   doctor,
   bench,
 ];

@@ -7,6 +7,8 @@ import { plain, span } from './text.ts';
 
 export interface Progress {
   show: (operation: Operation) => void;
+  /** Leaves a line where people read on, above the live one. */
+  leave: (line: string) => void;
   /** A passing trouble, such as a server that restarts; the next state removes it. */
   trouble: (text: string) => void;
   /** Takes the live line away. */
@@ -34,6 +36,12 @@ export function describe(operation: Operation, now: number): string {
     .join(', ');
 }
 
+/** The same with how far it is. */
+export function describeWithPercent(operation: Operation, now: number): string {
+  const percent = operation.progress?.percent;
+  return `${describe(operation, now)}${percent === undefined || operation.done ? '' : `, ${Math.round(percent)} %`}`;
+}
+
 /** How much longer it takes, as the server reckons from what it has seen. */
 export function remaining(operation: Operation, now: number): string {
   if (operation.done || operation.estimatedCompletionAt === null) return '';
@@ -41,9 +49,11 @@ export function remaining(operation: Operation, now: number): string {
   return ms > 0 ? `about ${span(Math.max(1_000, ms))} left` : 'longer than usual';
 }
 
+/** Whether there can be a live line. A dumb terminal would show the control codes as text. */
+export const isLive = ({ env }: Terminal, { attended }: Output): boolean => attended && env['TERM'] !== 'dumb';
+
 export function createProgress(terminal: Terminal, output: Output): Progress {
-  // A dumb terminal would show the control codes as text.
-  return output.attended && terminal.env['TERM'] !== 'dumb' ? liveLine(terminal, output) : plainLines(terminal, output);
+  return isLive(terminal, output) ? liveLine(terminal, output) : plainLines(terminal, output);
 }
 
 function liveLine(terminal: Terminal, output: Output): Progress {
@@ -80,6 +90,12 @@ function liveLine(terminal: Terminal, output: Output): Progress {
       trouble = '';
       bar.update(Math.min(100, Math.max(0, next.progress?.percent ?? 0)));
     },
+    leave(line) {
+      // Over the live line, which is drawn anew below.
+      terminal.stderr.write('\r\u001b[K');
+      output.line(line);
+      bar.render();
+    },
     trouble: (text) => (trouble = plain(text)),
     end: () => bar.stop(),
   };
@@ -92,7 +108,8 @@ function plainLines(terminal: Terminal, output: Output): Progress {
     last = text;
   };
   return {
-    show: (operation) => say(describe(operation, terminal.now())),
+    show: (operation) => say(describeWithPercent(operation, terminal.now())),
+    leave: output.line,
     trouble: (text) => say(plain(text)),
     end: () => undefined,
   };

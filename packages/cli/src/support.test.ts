@@ -25,6 +25,8 @@ export interface RunOptions {
   tty?: boolean;
   /** Called with a function that sends a signal, once the command listens for one. */
   onListening?: (send: (signal: NodeJS.Signals) => void) => void;
+  /** Called with each piece of stdout. */
+  onStdout?: (text: string) => void;
   /** Called with each piece of stderr. */
   onStderr?: (text: string) => void;
 }
@@ -43,7 +45,7 @@ function collector(tty: boolean, onText?: (text: string) => void): OutputStream 
 
 /** Runs the command in this process. */
 export async function run(argv: readonly string[], options: RunOptions = {}): Promise<Run> {
-  const stdout = collector(options.tty ?? false);
+  const stdout = collector(options.tty ?? false, options.onStdout);
   const stderr = collector(options.tty ?? false, options.onStderr);
   const terminal: Terminal = {
     stdin: Readable.from(options.stdin === undefined ? [] : [Buffer.from(options.stdin)]),
@@ -79,7 +81,7 @@ export interface FakeServer {
   env: Record<string, string>;
 }
 
-/** A server that answers by `answer`, and has no stream of events unless it says so; it ends with the test. */
+/** A server that answers by `answer`, and has no streams but, where it says so, of events; it ends with the test. */
 export async function fakeServer(
   t: TestContext,
   answer: (seen: Seen, response: ServerResponse) => void,
@@ -98,7 +100,7 @@ export async function fakeServer(
         headers: request.headers,
         body: Buffer.concat(chunks),
       };
-      if (!streams && one.path.endsWith('/events'))
+      if (one.path === '/v1/stream' || (!streams && one.path.endsWith('/events')))
         return sendProblem(response, 501, 'not-implemented', 'there are no streams here');
       seen.push(one);
       answer(one, response);
@@ -139,7 +141,7 @@ export function operation(change: Partial<Operation> = {}): Operation {
     labels: {},
     createdAt: '2026-01-01T00:00:00.000Z',
     resourceLocation: 'http://x/v1/operations/op1/result',
-    links: { self: 'x', result: 'x', timeline: 'x' },
+    links: { self: 'x', result: 'x', timeline: 'x', deliveries: 'x' },
     status: 'running',
     done: false,
     version: 1,

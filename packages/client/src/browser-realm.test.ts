@@ -15,6 +15,7 @@ const browserGlobals = {
   TextEncoder,
   URL,
   URLSearchParams,
+  WebSocket: globalThis.WebSocket,
   atob,
   btoa,
   clearTimeout,

@@ -60,5 +60,6 @@ test('the client stays small', (t) => {
   const packed = gzipSync(text).length;
   t.diagnostic(`client and protocol without comments: ${text.length} bytes, ${packed} gzipped`);
   assert.ok(text.length > 20_000, 'it is all there');
-  assert.ok(packed < 30_000, `${packed} bytes gzipped`);
+  // With long-polling alone it was below 30,000; being told over a WebSocket, and the frames' names and limits, are the rest.
+  assert.ok(packed < 38_000, `${packed} bytes gzipped`);
 });

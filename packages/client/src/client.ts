@@ -11,6 +11,7 @@ import {
 import { baseUrl } from './address.ts';
 import { batch, type BatchEntry, type BatchOutcome } from './batch.ts';
 import type { RequestBody } from './body.ts';
+import { createChannel } from './channel.ts';
 import { events, type EventsOptions } from './events.ts';
 import type { Handler } from './job.ts';
 import * as operations from './operations.ts';
@@ -22,10 +23,11 @@ import * as keys from './result-keys.ts';
 import type { ResultKey } from './result-keys.ts';
 import { defaultSeams, type Seams } from './seams.ts';
 import { type Service, type ServiceContract, serviceOf } from './service.ts';
+import { type Dial, dialer, type SocketClass } from './socket.ts';
 import { submit, type SubmitOptions, type SubmitOutcome } from './submit.ts';
 import { readToken, type ReadToken, type TokenOptions } from './token.ts';
 import { wait, type WaitOptions } from './wait.ts';
-import { type FollowOptions, watch } from './watch.ts';
+import { type FollowOptions, watch, watchAll } from './watch.ts';
 import { createWire } from './wire.ts';
 import { work, type Worker } from './worker.ts';
 import type { WorkerOptions } from './worker-options.ts';
@@ -38,6 +40,11 @@ export interface ClientOptions {
   token?: string | undefined;
   /** Replaces the global `fetch`, for tests, proxies or tracing. */
   fetch?: typeof globalThis.fetch | undefined;
+  /**
+   * Replaces the global `WebSocket`, over which the client is told of what it waits for; false: it asks, by long-polling. With a `fetch` of one's own
+   * the global one is not used, since it would go past that.
+   */
+  webSocket?: SocketClass | false | undefined;
   /** Replaceable randomness, clock and sleep of the retries. */
   seams?: Partial<Seams> | undefined;
 }
@@ -79,8 +86,8 @@ export interface WaitlessClient {
   /** A read-only token for some operations, to be handed to a browser that then calls `createClient({ url, token })`. */
   token(options: TokenOptions): Promise<ReadToken>;
   services(options?: { signal?: AbortSignal | undefined }): Promise<ServiceSummary[]>;
-  /** The state now and after every change, to the end; survives restarts of the server. */
-  watch(id: string, options?: FollowOptions): AsyncIterable<Operation>;
+  /** The state now and after every change, to the end, of one operation or of each of several; survives restarts of the server. */
+  watch(ids: string | readonly string[], options?: FollowOptions): AsyncIterable<Operation>;
   /** Every event of an operation, or those after one, to its last; survives restarts of the server. */
   events(id: string, options?: EventsOptions): AsyncIterable<OperationEvent | OperationReset>;
   /** A service whose input and output are typed and checked by schemas of any Standard Schema library. */
@@ -106,12 +113,14 @@ export function createClient(options: ClientOptions): WaitlessClient {
     throw new WaitlessError('invalid-parameter', 'an apiKey and a token were given; give one of them.');
   const wire = createWire({ url, apiKey: options.apiKey, token: options.token, fetch });
   const seams: Seams = { ...defaultSeams, ...options.seams };
+  const dial = dialOf(options, url);
+  const link = { wire, seams, channel: createChannel({ wire, dial, seams }) };
 
   const client: WaitlessClient = {
     url,
     submit: (service, submitOptions) => submit(wire, service, submitOptions),
     batch: (entries, batchOptions) => batch(wire, entries, batchOptions),
-    request: (service, body, requestOptions = {}) => request(wire, { service, body, options: requestOptions }, seams),
+    request: (service, body, requestOptions = {}) => request(link, { service, body, options: requestOptions }),
     get: (async (id: string, operationOptions?: OperationOptions) => {
       const snapshot = await operations.operation(wire, id, operationOptions);
       if (snapshot === undefined && operationOptions?.etag === undefined)
@@ -120,7 +129,7 @@ export function createClient(options: ClientOptions): WaitlessClient {
         });
       return snapshot;
     }) as WaitlessClient['get'],
-    wait: (id, waitOptions = {}) => wait(wire, id, waitOptions, seams),
+    wait: (id, waitOptions = {}) => wait(link, id, waitOptions),
     result: (id, resultOptions) => result(wire, id, resultOptions),
     cancel: (id, cancelOptions) => operations.cancel(wire, id, cancelOptions),
     list: (filters) => operations.list(wire, filters),
@@ -128,10 +137,12 @@ export function createClient(options: ClientOptions): WaitlessClient {
     timeline: (id, timelineOptions) => operations.timeline(wire, id, timelineOptions),
     token: (tokenOptions) => readToken(wire, tokenOptions),
     services: (servicesOptions) => operations.services(wire, servicesOptions),
-    watch: (id, watchOptions = {}) => watch(wire, id, watchOptions, seams),
-    events: (id, eventsOptions = {}) => events(wire, id, { options: eventsOptions, seams }),
+    watch: (ids, watchOptions = {}) =>
+      typeof ids === 'string' ? watch(link, ids, watchOptions) : watchAll(link, ids, watchOptions),
+    events: (id, eventsOptions = {}) => events(link, id, eventsOptions),
     service: (name, contract) => serviceOf(name, contract, client),
-    worker: (service, handler, workerOptions = {}) => work(wire, { service, handler, options: workerOptions }, seams),
+    worker: (service, handler, workerOptions = {}) =>
+      work({ wire, dial, seams }, { service, handler, options: workerOptions }),
     resultByKey: (service, key, resultOptions) => keys.resultByKey(wire, { service, key }, resultOptions),
     resultByCorrelationId: (service, correlationId, resultOptions) =>
       keys.resultByCorrelationId(wire, { service, correlationId }, resultOptions),
@@ -139,4 +150,12 @@ export function createClient(options: ClientOptions): WaitlessClient {
     refreshKey: (service, key, keyOptions) => keys.refreshKey(wire, { service, key }, keyOptions),
   };
   return client;
+}
+
+/** How a WebSocket is opened; undefined where none is to be. */
+function dialOf({ webSocket, fetch, apiKey, token }: ClientOptions, url: string): Dial | undefined {
+  const { WebSocket } = globalThis as { WebSocket?: SocketClass };
+  const found = webSocket ?? (fetch ? undefined : WebSocket);
+  if (!found) return undefined;
+  return dialer({ url, apiKey, token, socketClass: found });
 }

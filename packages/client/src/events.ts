@@ -1,8 +1,9 @@
-// Follows one operation by its stream of events, across lost connections and restarts of the server: each event once, in order.
-import { type OperationEvent, type OperationReset, routePath, WaitlessError } from '@waitless/protocol';
+// Follows one operation by its events, across lost connections and restarts of the server: each event once, in order. Over the client's one
+// WebSocket, or by a stream of the operation's own where none comes through.
+import { routePath, WaitlessError } from '@waitless/protocol';
 import { pauseMs } from './backoff.ts';
+import { type Link, NotTold, type Told } from './channel.ts';
 import { messages } from './event-stream.ts';
-import type { Seams } from './seams.ts';
 import { setHeader, type Wire } from './wire.ts';
 
 /** The server gives a sign of life every 15 s; a stream that is silent for three of them has lost its connection. */
@@ -26,10 +27,28 @@ export interface Impatience {
  * taken up again after the last event until the signal aborts, whose reason is then thrown. Throws WaitlessError for what trying again cannot mend.
  */
 export async function* events(
-  wire: Wire,
+  link: Link,
   id: string,
-  { options, seams, impatience }: { options: EventsOptions; seams: Seams; impatience?: Impatience },
-): AsyncGenerator<OperationEvent | OperationReset, void, void> {
+  options: EventsOptions,
+  impatience?: Impatience,
+): AsyncGenerator<Told, void, void> {
+  let { after } = options;
+  try {
+    for await (const event of link.channel.follow(id, { ...options, events: 'all' })) {
+      after = (event.type === 'reset' ? event.operation : event).eventId;
+      yield event;
+    }
+  } catch (error) {
+    if (!(error instanceof NotTold)) throw error;
+    yield* byStream(link, id, { options: { ...options, after }, impatience });
+  }
+}
+
+async function* byStream(
+  { wire, seams }: Link,
+  id: string,
+  { options, impatience }: { options: EventsOptions; impatience: Impatience | undefined },
+): AsyncGenerator<Told, void, void> {
   const { signal, onRetry } = options;
   let { after } = options;
   for (let failures = 0; ;) {
@@ -130,9 +149,9 @@ function open(
   };
 }
 
-function parsed(data: string, wire: Wire): OperationEvent | OperationReset {
+function parsed(data: string, wire: Wire): Told {
   try {
-    return JSON.parse(data) as OperationEvent | OperationReset;
+    return JSON.parse(data) as Told;
   } catch {
     throw new WaitlessError('unexpected-answer', `${wire.url} sent an event without JSON: is that a Waitless server?`, {
       status: 200,

@@ -1,11 +1,10 @@
 // One lease from the moment it is taken until its answer is recorded: the handler runs, and a heartbeat keeps the lease.
-import type { Lease } from '@waitless/protocol';
+import type { Lease, OperationProgress } from '@waitless/protocol';
 import { WaitlessError } from '@waitless/protocol';
 import { pauseMs } from './backoff.ts';
 import { failureOf, type Handler, type Job, jobOf, type Verdict, verdictOf } from './job.ts';
-import { extendLease, reportProgress } from './leases.ts';
 import type { Seams } from './seams.ts';
-import type { Wire } from './wire.ts';
+import { isNobodys } from './work-line.ts';
 
 /** Codes after which the lease is not ours any more. */
 const lost: ReadonlySet<string> = new Set(['cancelled', 'lease-lost', 'not-found', 'result-already-recorded']);
@@ -22,18 +21,28 @@ export interface HeldLease {
   readonly job: Job;
   /** Runs the handler. Undefined where there is nothing to tell: the lease was lost, or nobody keeps the answer. */
   run(): Promise<Verdict | undefined>;
+  /** Finds out at once whether it is still ours. */
+  check(): void;
   /** Aborts the handler's signal; its answer is not wanted any more. */
   abandon(reason: unknown): void;
   /** The answer is recorded or refused: the heartbeat ends. */
   end(): void;
 }
 
+/** How the server is told of a lease that is held. */
+export interface LeaseCalls {
+  extend(signal: AbortSignal): Promise<void>;
+  progress(report: Omit<OperationProgress, 'sequence'>, signal: AbortSignal): Promise<void>;
+}
+
 export function holdLease(
-  wire: Wire,
+  calls: LeaseCalls,
   { lease, leaseSeconds, handler, onFailure }: HeldLeaseOptions,
   seams: Seams,
 ): HeldLease {
   const { token } = lease;
+  const kept = token !== nobodys && !isNobodys(token);
+  let nudge = new AbortController();
   const wanted = new AbortController();
   const ended = new AbortController();
   const abandon = (reason: unknown): void => {
@@ -44,9 +53,9 @@ export function holdLease(
     signal: wanted.signal,
     async progress(report) {
       wanted.signal.throwIfAborted();
-      if (token === nobodys) return;
+      if (!kept) return;
       try {
-        await reportProgress(wire, { token, report }, ended.signal);
+        await calls.progress(report, ended.signal);
       } catch (error) {
         if (isLoss(error)) abandon(error);
         wanted.signal.throwIfAborted();
@@ -62,9 +71,12 @@ export function holdLease(
     for (let failures = 0; ;) {
       const pause =
         failures === 0 ? beatMs : Math.min(beatMs, pauseMs({ failures: failures - 1, random: seams.random }));
-      await seams.sleep(pause, ended.signal);
+      await seams
+        .sleep(pause, AbortSignal.any([ended.signal, nudge.signal]))
+        .catch(() => ended.signal.throwIfAborted());
+      nudge = new AbortController();
       try {
-        await extendLease(wire, { token, leaseSeconds }, ended.signal);
+        await calls.extend(ended.signal);
         failures = 0;
       } catch (error) {
         if (isLoss(error)) return abandon(error);
@@ -73,7 +85,7 @@ export function holdLease(
     }
   }
   // Only the end of the lease ends the heartbeat, by an abort.
-  if (token !== nobodys) heartbeat().catch(() => {});
+  if (kept) heartbeat().catch(() => {});
 
   return {
     token,
@@ -88,6 +100,7 @@ export function holdLease(
       }
       return wanted.signal.aborted || token === nobodys ? undefined : verdict;
     },
+    check: () => nudge.abort(),
     abandon,
     end: () => ended.abort(),
   };

@@ -14,6 +14,7 @@ export type { ResultKey } from './result-keys.ts';
 export type { Seams } from './seams.ts';
 export { type CheckedResponse, ContractBroken, type Service, type ServiceContract } from './service.ts';
 export type { SchemaInput, SchemaIssue, SchemaOutput, SchemaVerdict, StandardSchema } from './standard-schema.ts';
+export type { SocketClass, SocketLike } from './socket.ts';
 export type { SubmitOptions, SubmitOutcome } from './submit.ts';
 export type { ReadToken, TokenOptions } from './token.ts';
 export type { WaitOptions } from './wait.ts';

@@ -2,13 +2,12 @@
 import { type OperationReceipt, WaitlessError } from '@waitless/protocol';
 import { sleep } from './backoff.ts';
 import type { RequestBody } from './body.ts';
+import type { Link } from './channel.ts';
 import { asFailed } from './failed.ts';
 import { defaultReconnectSeconds, persist } from './persist.ts';
 import type { ClientResponse } from './response.ts';
-import type { Seams } from './seams.ts';
 import { submit, type SubmitOptions } from './submit.ts';
 import { cancelInPassing, patienceOf, throwUnlessSucceeded, waitFor, type WaitOptions } from './wait.ts';
-import type { Wire } from './wire.ts';
 
 export interface RequestOptions
   extends Omit<SubmitOptions, 'body' | 'waitSeconds' | 'respondAsync' | 'durability' | 'signal'>, WaitOptions {
@@ -25,10 +24,10 @@ const lastWordMs = 5_000;
  * where none was given. Throws OperationFailed when the operation ended without success.
  */
 export async function request(
-  wire: Wire,
+  link: Link,
   { service, body, options }: { service: string; body: RequestBody | undefined; options: RequestOptions },
-  seams: Seams,
 ): Promise<ClientResponse> {
+  const { wire, seams } = link;
   const { onAccepted, cancelOnGiveUp = false, reconnectSeconds = defaultReconnectSeconds } = options;
   if ((options as SubmitOptions).durability === 'none')
     throw new WaitlessError(
@@ -38,6 +37,7 @@ export async function request(
   const patience = patienceOf(options, 'what was accepted goes on.', seams);
   const { signal } = patience;
   // To cancel one must know the id, so a submit under way is heard out for a moment when its caller gives up.
+  const letGo = link.channel.hold();
   const sending = cancelOnGiveUp ? later(signal, lastWordMs) : { signal, end: () => {} };
   try {
     const submission = {
@@ -62,7 +62,7 @@ export async function request(
       throw signal.reason;
     }
     onAccepted?.(outcome.operation);
-    const response = await waitFor(wire, outcome.operation.id, { options, patience, seams });
+    const response = await waitFor(link, outcome.operation.id, { options, patience });
     // What the store was to this request was said when it was accepted; the result is everybody's.
     return { ...response, cacheStatus: outcome.cacheStatus };
   } catch (error) {
@@ -70,6 +70,7 @@ export async function request(
   } finally {
     sending.end();
     patience.end();
+    letGo();
   }
 }
 

@@ -2,6 +2,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
+import { streamPath } from '@waitless/protocol';
 
 export interface Seen {
   method: string;
@@ -10,13 +11,14 @@ export interface Seen {
   body: Buffer;
 }
 
-/** A server that answers with `answer`; what it saw is in `seen`. It ends with the test. */
+/** A server that answers with `answer`; what it saw is in `seen`. It gives nobody a WebSocket, as an older one would. It ends with the test. */
 export async function serve(
   t: TestContext,
   answer: (seen: Seen, response: ServerResponse) => void,
 ): Promise<{ url: string; seen: Seen[] }> {
   const seen: Seen[] = [];
   const server = createServer((request, response) => {
+    if (request.url!.startsWith(streamPath)) return problem(response, 501, 'not-implemented');
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {
@@ -24,6 +26,7 @@ export async function serve(
       seen.push(one);
       answer(one, response);
     });
+    return undefined;
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.after(() => {

@@ -1,9 +1,11 @@
-// Waits for the result of an operation as long as the caller likes, across lost connections and restarts of the server.
+// Waits for the result of an operation as long as the caller likes, across lost connections and restarts of the server: told over the client's one
+// WebSocket where that comes through, by long-polling where it does not.
 import { WaitlessError } from '@waitless/protocol';
 import { pauseMs, sleep } from './backoff.ts';
+import { type Link, NotTold } from './channel.ts';
 import { asFailed, OperationFailed } from './failed.ts';
 import { cancel, operation } from './operations.ts';
-import { defaultReconnectSeconds, persist } from './persist.ts';
+import { defaultReconnectSeconds, persist, type PersistOptions } from './persist.ts';
 import type { ClientResponse } from './response.ts';
 import { result } from './result.ts';
 import type { Seams } from './seams.ts';
@@ -63,10 +65,10 @@ export function patienceOf(options: WaitOptions, what: string, seams: Seams): Pa
 }
 
 /** The result of an operation that is known. Throws OperationFailed when it ended without success. */
-export async function wait(wire: Wire, id: string, options: WaitOptions, seams: Seams): Promise<ClientResponse> {
-  const patience = patienceOf(options, `operation ${id} goes on, and wait() can come back to it.`, seams);
+export async function wait(link: Link, id: string, options: WaitOptions): Promise<ClientResponse> {
+  const patience = patienceOf(options, `operation ${id} goes on, and wait() can come back to it.`, link.seams);
   try {
-    return await waitFor(wire, id, { options, patience, seams });
+    return await waitFor(link, id, { options, patience });
   } finally {
     patience.end();
   }
@@ -74,10 +76,11 @@ export async function wait(wire: Wire, id: string, options: WaitOptions, seams: 
 
 /** As `wait`, with a patience that began earlier. */
 export async function waitFor(
-  wire: Wire,
+  link: Link,
   id: string,
-  { options, patience, seams }: { options: WaitOptions; patience: Patience; seams: Seams },
+  { options, patience }: { options: WaitOptions; patience: Patience },
 ): Promise<ClientResponse> {
+  const { wire, seams } = link;
   const { signal } = patience;
   const persistence = {
     signal,
@@ -86,6 +89,7 @@ export async function waitFor(
   };
   try {
     for (let idle = 0; ;) {
+      await toldOfTheEnd(link, id, persistence);
       const askedAt = seams.now();
       const outcome = await persist(
         () => result(wire, id, { waitSeconds: patience.pollSeconds(), signal }),
@@ -106,6 +110,16 @@ export async function waitFor(
   } catch (error) {
     if (signal.aborted && options.cancelOnGiveUp) await cancelInPassing(wire, id);
     throw asFailed(error, id);
+  }
+}
+
+/** Resolves once the operation has ended, or at once where that is not told and has to be asked for. */
+async function toldOfTheEnd({ channel }: Link, id: string, persistence: PersistOptions): Promise<void> {
+  try {
+    // The last event ends it.
+    for await (const _ of channel.follow(id, { ...persistence, events: 'end' }));
+  } catch (error) {
+    if (!(error instanceof NotTold)) throw error;
   }
 }
 

@@ -1,12 +1,11 @@
-// Follows one operation to its end, across lost connections and restarts of the server: by its stream of events, or by long-polling where none
-// comes through.
-import { type Operation, type OperationEvent, type OperationReset, WaitlessError } from '@waitless/protocol';
+// Follows operations to their ends, across lost connections and restarts of the server: by their events, or by long-polling where none come through.
+import { type Operation, WaitlessError } from '@waitless/protocol';
 import { pauseMs } from './backoff.ts';
+import type { Link, Told } from './channel.ts';
 import { events } from './events.ts';
+import { merged } from './merged.ts';
 import { operation } from './operations.ts';
 import { persist } from './persist.ts';
-import { defaultSeams, type Seams } from './seams.ts';
-import type { Wire } from './wire.ts';
 
 /** The most a server holds by default, below the 60 s at which proxies cut; more would only be capped. */
 export const pollSeconds = 50;
@@ -32,20 +31,16 @@ const firstSignMs = 5_000;
  * connections and answers that say "later" are retried until the signal aborts, whose reason is then thrown. Throws
  * WaitlessError for whatever waiting cannot mend, such as `not-found`.
  */
-export async function* watch(
-  wire: Wire,
-  id: string,
-  options: FollowOptions,
-  seams: Seams = defaultSeams,
-): AsyncGenerator<Operation, void, void> {
+export async function* watch(link: Link, id: string, options: FollowOptions): AsyncGenerator<Operation, void, void> {
+  const { wire, seams } = link;
   const { signal, onRetry } = options;
-  if (options.stream === false) return yield* byPolling(wire, id, { options, seams });
+  if (options.stream === false) return yield* byPolling(link, id, { options });
   let state = (await persist(() => operation(wire, id, { signal }), { signal, onRetry }, seams))!.operation;
   yield state;
   if (state.done) return;
   try {
     const after = { after: state.eventId, signal, onRetry };
-    for await (const event of events(wire, id, { options: after, seams, impatience: { firstSignMs } })) {
+    for await (const event of events(link, id, after, { firstSignMs })) {
       state = changed(state, event);
       yield state;
       if (state.done) return;
@@ -55,11 +50,24 @@ export async function* watch(
     // Whatever keeps a stream from coming through: what it means for the operation is told by its status.
     if (!(error instanceof WaitlessError)) throw error;
   }
-  yield* byPolling(wire, id, { options, seams, known: state });
+  yield* byPolling(link, id, { options, known: state });
+}
+
+/** The same of several operations at once, as it comes. The first that cannot be watched ends it. */
+export function watchAll(
+  link: Link,
+  ids: readonly string[],
+  options: FollowOptions,
+): AsyncGenerator<Operation, void, void> {
+  const { signal } = options;
+  return merged((left) => {
+    const both = { ...options, signal: signal ? AbortSignal.any([signal, left]) : left };
+    return [...new Set(ids)].map((id) => watch(link, id, both));
+  });
 }
 
 /** The status document after an event. */
-function changed(state: Operation, event: OperationEvent | OperationReset): Operation {
+function changed(state: Operation, event: Told): Operation {
   if (event.type === 'reset') return event.operation;
   const { type: _, lastAttempt: __, ...members } = event;
   return {
@@ -72,9 +80,9 @@ function changed(state: Operation, event: OperationEvent | OperationReset): Oper
 
 /** The same by long-polling, from a state that was told already. */
 async function* byPolling(
-  wire: Wire,
+  { wire, seams }: Link,
   id: string,
-  { options, seams, known }: { options: WatchOptions; seams: Seams; known?: Operation },
+  { options, known }: { options: WatchOptions; known?: Operation },
 ): AsyncGenerator<Operation, void, void> {
   const { signal, onRetry } = options;
   let etag = known && `W/"${known.version}"`;

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { createHmac, randomBytes } from 'node:crypto';
 import { test } from 'node:test';
+import { Webhook } from 'standardwebhooks';
 import { type ReceivedHeaders, signWebhook, verifyWebhook, type WebhookCheck, WebhookRefused } from './index.ts';
 
 const secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw';
@@ -97,6 +98,24 @@ test('while a secret is replaced either one will do, on both sides, and afterwar
     'webhook-signature': `v1a,${'A'.repeat(86)}== ${signed()['webhook-signature']} v2,AAAA`,
   };
   assert.equal(await reasonOf({ headers: later }), 'verified', 'versions that are not known are passed over');
+});
+
+test('the public library and this one agree through a rotation: each verifies what the other signed with the old, both and the new', async () => {
+  const id = 'msg_rotated';
+  const at = new Date(Math.floor(Date.now() / 1000) * 1000);
+  const theirs = (key: string): string => new Webhook(key).sign(id, at, body);
+  for (const keys of [[secret], [other, secret], [other]]) {
+    const ours = await signWebhook({ id, body, secrets: keys, now: at.getTime() });
+    const made = { ...ours, 'webhook-signature': keys.map(theirs).join(' ') };
+    assert.deepEqual(ours, made);
+    for (const key of [secret, other]) {
+      const knows = keys.includes(key);
+      assert.equal(await reasonOf({ headers: made, secrets: key, now: at.getTime() }), knows ? 'verified' : 'no-match');
+      if (knows) assert.deepEqual(new Webhook(key).verify(body, ours), JSON.parse(body));
+      else assert.throws(() => new Webhook(key).verify(body, ours));
+    }
+    assert.equal(await reasonOf({ headers: made, secrets: [other, secret], now: at.getTime() }), 'verified');
+  }
 });
 
 test('T37: a signature that is cut short, empty or of another length is refused', async () => {

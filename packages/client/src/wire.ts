@@ -1,5 +1,5 @@
 // One HTTP exchange: everything that leaves the client goes through here, and whatever goes wrong becomes a WaitlessError.
-import { type Problem, WaitlessError } from '@waitless/protocol';
+import { type Problem, streamPath, WaitlessError } from '@waitless/protocol';
 
 export interface WireRequest {
   method?: string;
@@ -54,7 +54,7 @@ export function createWire(options: WireOptions): Wire {
 
 /** The path with the token in its query. Throws for what no token opens, so that it goes nowhere else, least of all to a backend. */
 function withToken({ method, path, token }: { method: string; path: string; token: string }): string {
-  if (method !== 'GET' || !path.startsWith('/v1/operations/'))
+  if (method !== 'GET' || !(path.startsWith('/v1/operations/') || path === streamPath))
     throw new WaitlessError(
       'insufficient-scope',
       'a client made with a token looks at the operations of the token and does nothing else; make it with an apiKey.',

@@ -8,7 +8,9 @@ export interface WorkerOptions {
   name?: string | undefined;
   /** Handlers at the same time, 10 by default: more for work that waits, fewer for work that computes. */
   concurrency?: number | undefined;
-  /** Most leases taken by one request; as many as `concurrency` leaves room for by default, at most 1000. */
+  /** false takes work by long-polling from the beginning. By default that is found out where no WebSocket comes through. */
+  webSocket?: boolean | undefined;
+  /** Most leases taken by one request where it polls; as many as `concurrency` leaves room for by default, at most 1000. */
   max?: number | undefined;
   /** Length of a lease, 30 by default, kept up by a heartbeat every third of it. Shorter: a dead worker's work is taken up sooner, and a cancel is heard sooner. */
   leaseSeconds?: number | undefined;

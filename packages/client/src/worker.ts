@@ -1,14 +1,17 @@
-// A pull worker: takes work as it has room for it, runs the handler, and hands the answers in together with the next request for work.
+// A pull worker: takes work as it has room for it, runs the handler, and hands the answers in. Over a WebSocket of its own, on which the server keeps
+// its places filled; where none comes through by long-polling, the answers together with the next request for work.
 import type { Lease, WaitlessError } from '@waitless/protocol';
 import { pauseMs, sleep } from './backoff.ts';
-import { type HeldLease, holdLease, isLoss } from './held-lease.ts';
+import { type HeldLease, holdLease, isLoss, type LeaseCalls } from './held-lease.ts';
 import { failureOf, type Handler, type Job, settlementOf, type Verdict } from './job.ts';
-import { answerAlone, refusalOf, takeLeases } from './leases.ts';
+import { answerAlone, extendLease, refusalOf, reportProgress, takeLeases } from './leases.ts';
 import { persist } from './persist.ts';
 import { isTransient, type Settling, takeSettlements } from './settling.ts';
 import type { Seams } from './seams.ts';
+import type { Dial } from './socket.ts';
 import { pollSeconds } from './watch.ts';
 import type { Wire } from './wire.ts';
+import { answerFrame, createWorkLine, isNobodys, mostOnTheLine } from './work-line.ts';
 import { readOptions, type WorkerOptions } from './worker-options.ts';
 
 export interface Worker {
@@ -28,9 +31,8 @@ const defaultGraceSeconds = 25;
 
 /** Starts a worker at once. */
 export function work(
-  wire: Wire,
+  { wire, dial, seams }: { wire: Wire; dial: Dial | undefined; seams: Seams },
   { service, handler, options }: { service: string; handler: Handler; options: WorkerOptions },
-  seams: Seams,
 ): Worker {
   const { name, concurrency, most, leaseSeconds } = readOptions(service, options, seams);
   const { onRetry } = options;
@@ -40,6 +42,8 @@ export function work(
 
   const running = new Set<HeldLease>();
   const runs = new Set<Promise<void>>();
+  /** Of `running`, those that came over the line as it is now. */
+  const onLine = new WeakSet<HeldLease>();
   /** Requests under way that must have ended before the worker has. */
   const requests = new Set<Promise<void>>();
   /** Answers that wait for the next request. */
@@ -55,11 +59,51 @@ export function work(
   const taking = new AbortController();
   const closing = new AbortController();
 
+  const line = createWorkLine(
+    { wire, dial: options.webSocket === false ? undefined : dial, seams },
+    { service, worker: name, leaseSeconds },
+    {
+      opened: queueTurn,
+      closed() {
+        // The server gives back what was held over a line that it saw end; what is held no more is not worth going on with.
+        for (const held of running) {
+          if (onLine.delete(held)) held.check();
+        }
+      },
+      away: (error, ms) => onRetry?.(error, ms),
+      refused: queueTurn,
+      lease: (lease) => begin(lease, true),
+      noWork(error) {
+        if (!error.retry) return failForGood(error);
+        const ms = pauseMs({ failures: 5, random: seams.random, retryAfterSeconds: error.retryAfterSeconds });
+        onRetry?.(error, ms);
+        return void seams.sleep(ms, taking.signal).then(
+          () => line.room(places()),
+          () => {},
+        );
+      },
+    },
+  );
+
+  /** What the line may fill: all that is not taken up by work that came another way. */
+  function places(): number {
+    let others = 0;
+    for (const held of running) if (!onLine.has(held)) others++;
+    return stopping ? 0 : Math.max(0, concurrency - others);
+  }
+
   /** Starts what there is to do: a request that settles, or else one that waits for work. */
   function turn(): void {
-    if (stopping) {
-      for (const answer of answers.splice(0)) deliver(answer);
-      return;
+    if (line.open || stopping) {
+      for (const answer of answers.splice(0)) hand(answer);
+      return line.room(places());
+    }
+    if (line.promising && !polling && !settling) {
+      line.start();
+      if (line.promising) {
+        for (const answer of answers.splice(0)) deliver(answer);
+        return;
+      }
     }
     const room = Math.min(most, concurrency - running.size - asked);
     if (answers.length > 0) {
@@ -99,7 +143,7 @@ export function work(
         { signal: taking.signal, onRetry },
         seams,
       );
-      leases.forEach(begin);
+      for (const lease of leases) begin(lease, false);
     } catch (error) {
       if (!taking.signal.aborted) failForGood(error);
     } finally {
@@ -118,7 +162,7 @@ export function work(
       const settle = together.map(({ held, verdict }) => settlementOf(held.token, verdict));
       const wanted = { worker: name, max: room, leaseSeconds, settle, signal: closing.signal };
       const { settled, leases } = await takeLeases(wire, service, wanted);
-      leases.forEach(begin);
+      for (const lease of leases) begin(lease, false);
       for (const [index, answer] of together.entries()) {
         const refused = settled[index] && refusalOf(settled[index]);
         if (refused && isTransient(refused)) answers.push(answer);
@@ -148,24 +192,60 @@ export function work(
     queueTurn();
   }
 
-  function begin(lease: Lease): void {
+  function begin(lease: Lease, overLine: boolean): void {
     let held: HeldLease;
+    const { token } = lease;
+    const calls: LeaseCalls = {
+      extend: (signal) =>
+        onLine.has(held)
+          ? line.tell({ type: 'extend', token, leaseSeconds })
+          : extendLease(wire, { token, leaseSeconds }, signal),
+      progress: (report, signal) =>
+        onLine.has(held)
+          ? line.tell({ ...report, type: 'progress', token })
+          : reportProgress(wire, { token, report }, signal),
+    };
     try {
-      held = holdLease(wire, { lease, leaseSeconds, handler, onFailure }, seams);
+      held = holdLease(calls, { lease, leaseSeconds, handler, onFailure }, seams);
+      if (overLine) onLine.add(held);
     } catch (error) {
       // Work that cannot even be read fails by itself, and does not take the worker along.
-      return track(tellAlone(lease.token, failureOf(error)).catch(() => {}));
+      return track(
+        tellAlone(token, failureOf(error))
+          .catch(() => {})
+          .finally(() => overLine && line.free(token)),
+      );
     }
-    if (stopping) return deliver({ held, verdict: { kind: 'release' } });
+    if (stopping) return hand({ held, verdict: { kind: 'release' } });
     running.add(held);
     const run = held.run().then((verdict) => {
       running.delete(held);
       runs.delete(run);
       if (verdict && !closing.signal.aborted) answers.push({ held, verdict });
-      else held.end();
+      else {
+        held.end();
+        free(held);
+      }
       queueTurn();
     });
     runs.add(run);
+  }
+
+  /** What was not answered over the line takes up no place on it any more. */
+  function free(held: HeldLease): void {
+    if (onLine.has(held)) line.free(held.token);
+  }
+
+  /** Tells one answer the way that its work came, or by itself where that is gone. */
+  function hand(answer: Settling): void {
+    const { held, verdict } = answer;
+    if (!line.open || !onLine.has(held) || (verdict.kind === 'reply' && verdict.body.length > mostOnTheLine))
+      return deliver(answer);
+    const telling = line.tell(answerFrame(held.token, verdict)).then(
+      () => close(answer, undefined),
+      (error: unknown) => (isLoss(error) ? close(answer, error) : deliver(answer)),
+    );
+    return track(telling);
   }
 
   function tellAlone(token: string, verdict: Verdict): Promise<void> {
@@ -180,6 +260,8 @@ export function work(
   /** Tells one answer by itself, until the server has said something definite about it. */
   function deliver(answer: Settling): void {
     const { held, verdict } = answer;
+    // What nobody keeps is known to the line alone, and gone with it.
+    if (isNobodys(held.token)) return close(answer, undefined);
     const telling = tellAlone(held.token, verdict)
       .catch((error: unknown) => {
         if (closing.signal.aborted || isLoss(error) || verdict.kind !== 'reply') throw error;
@@ -192,8 +274,11 @@ export function work(
         () => close(answer, undefined),
         (error: unknown) => close(answer, error),
       )
-      .finally(queueTurn);
-    track(telling);
+      .finally(() => {
+        free(held);
+        queueTurn();
+      });
+    return track(telling);
   }
 
   function close({ held, verdict }: Settling, refused: unknown): void {
@@ -217,13 +302,14 @@ export function work(
     });
     for (const held of running) {
       held.abandon(new Error('the worker stops'));
-      deliver({ held, verdict: { kind: 'release' } });
+      hand({ held, verdict: { kind: 'release' } });
     }
     running.clear();
     await within(deliverySeconds, async () => {
       for (turn(); requests.size > 0; turn()) await Promise.all(requests);
     });
     closing.abort(new Error('the worker has stopped'));
+    line.stop();
     options.signal?.removeEventListener('abort', onAbort);
     if (fatal !== undefined) throw fatal;
   });

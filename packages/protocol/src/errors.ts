@@ -41,6 +41,11 @@ export const errorTable = {
     'The event is not a valid CloudEvent',
     'CloudEvents 1.0 need specversion "1.0", id, source and type; attribute names are lower-case letters and digits. The detail names what is wrong.',
   ),
+  'invalid-url': entry(
+    400,
+    'A URL cannot be read',
+    'Send an absolute URL such as https://example.com/done, with its parts percent-encoded where needed.',
+  ),
   'invalid-cursor': entry(400, 'The cursor is not one of ours', 'Start the list again without a cursor.'),
   'unknown-field': entry(
     400,
@@ -108,6 +113,11 @@ export const errorTable = {
     'GET /v1/services lists those there are; a service comes from --target NAME=URL, --pull NAME, the config file or PUT /v1/services/NAME.',
   ),
   'method-not-allowed': entry(405, 'The method is not allowed here', 'The Allow header lists those that are.'),
+  'not-acceptable': entry(
+    406,
+    'There is no answer of a type that Accept names',
+    'Ask for the type that the detail names, or leave out Accept.',
+  ),
   'request-timeout': entry(
     408,
     'The request took too long to arrive',
@@ -143,6 +153,12 @@ export const errorTable = {
     409,
     "The server's secret key cannot be used",
     'The detail says what is wrong with the key file. Bring back the one that the secrets were sealed with, or rotate: that makes a secret that this server can open.',
+  ),
+  'delivery-under-way': entry(
+    409,
+    'The delivery is being sent just now',
+    'Look at what becomes of this attempt before having it sent once more.',
+    true,
   ),
   'not-finished': entry(409, 'The operation has not ended', 'Only an ended operation can be purged. Cancel it first.'),
   'already-terminal': entry(409, 'The operation has already ended', 'An ended operation does not change any more.'),
@@ -181,9 +197,21 @@ export const errorTable = {
     'The target may not be used',
     'Targets given over the API must be public addresses, with a port for HTTP, and not this server itself. Start the server with --allow-network for the range, or name the service in the config file.',
   ),
+  'callback-url-forbidden': entry(
+    422,
+    'The Callback-Url may not be called',
+    'Callbacks go to public addresses, on a port for HTTP, without a user name, and not to this server itself. Start the server with --allow-network for other ranges.',
+  ),
+  'unsupported-scheme': entry(422, 'The URL has a scheme that is not spoken here', 'Only http and https are.'),
   'too-many-services': entry(422, 'There are too many services', 'Remove some that are not used any more.'),
   'rate-limited': entry(429, 'Too many requests', 'Slow down and repeat after Retry-After.', true),
   'too-many-connections': entry(429, 'Too many connections or waiting requests', 'Repeat after Retry-After.', true),
+  'too-many-callbacks': entry(
+    429,
+    'The end of this operation is told to as many as may be',
+    'The same is being computed already, and a hundred callbacks wait for it. Submit without Callback-Url and wait for the result, or repeat after Retry-After.',
+    true,
+  ),
   'queue-full': entry(429, 'The queue is full', 'Repeat after Retry-After.', true),
   'too-many-headers': entry(431, 'The header block is too large', 'At most 100 header fields and 16 KB are read.'),
   'internal-error': entry(

@@ -55,9 +55,9 @@ export const headerTable = [
     'The last event that the client knows: a stream goes on after it. On a submit that asks for a stream, the stream of that operation goes on and nothing new is submitted.',
   ),
   h('Ordering-Key', 'request', 'Operations of one ordering key run one at a time.', false),
-  h('Callback-Url', 'request', 'Where to POST the terminal notice.', false),
-  h('Callback-Events', 'request', '`progress` asks for progress notices too.', false),
-  h('Callback-Body', 'request', '`thin` leaves the result out of the notice.', false),
+  h('Callback-Url', 'request', 'Where to POST a signed notice once the operation has ended.'),
+  h('Callback-Events', 'request', '`progress` asks for a notice of each progress too.'),
+  h('Callback-Body', 'request', '`thin` leaves the result out of the notice; `full` (default) has it up to 64 KB.'),
   h('Operation-Id', 'response', 'The id of the operation.'),
   h('Operation-Location', 'response', 'URL of the status document.'),
   h('Operation-Status', 'response', 'Final status; on every replayed result and on no problem of ours.'),
@@ -174,6 +174,8 @@ export const singletonHeaders: ReadonlySet<string> = new Set([
   'result-key',
   'ordering-key',
   'callback-url',
+  'callback-events',
+  'callback-body',
   'result-status',
 ]);
 

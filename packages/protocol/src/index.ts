@@ -1,7 +1,9 @@
 // Everything both ends of the wire speak of.
 export * from './batch.ts';
+export * from './delivery.ts';
 export * from './duration.ts';
 export * from './errors.ts';
+export * from './frames.ts';
 export * from './headers.ts';
 export * from './lease.ts';
 export * from './names.ts';

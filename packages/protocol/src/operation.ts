@@ -20,7 +20,7 @@ export interface OperationReceipt {
   createdAt: string;
   /** URL of the result. */
   resourceLocation: string;
-  links: { self: string; result: string; timeline: string };
+  links: { self: string; result: string; timeline: string; deliveries: string };
 }
 
 export interface OperationProgress {
@@ -85,8 +85,10 @@ export interface Page<T> {
 
 /** One thing that happened to an operation, oldest first in GET /v1/operations/{id}/timeline. */
 export interface TimelineEntry {
-  type: 'accepted' | 'attempt' | 'progress' | 'finished';
+  type: 'accepted' | 'attempt' | 'progress' | 'finished' | 'delivery';
   at: string;
+  /** delivery: its id; `at` is when what it tells happened, `attempt` how often it was tried. */
+  delivery?: string;
   attempt?: number;
   /** When the attempt ended; null while it runs. */
   endedAt?: string | null;
@@ -135,6 +137,13 @@ export interface OperationReset {
   /** Why, in a sentence. */
   detail: string;
   operation: Operation;
+}
+
+/** The same in a stream of many operations: where each of them stands, in the order of their ids. */
+export interface OperationsReset {
+  type: 'reset';
+  detail: string;
+  operations: Operation[];
 }
 
 /** A service with its live counts: GET /v1/services. */

@@ -20,7 +20,7 @@ export interface Route {
   readonly tag: 'submit' | 'operations' | 'results' | 'workers' | 'services' | 'callbacks' | 'operate';
   /** Needs an API key where keys exist: `key`, carries its own capability: `token`, open to all: `none`. */
   readonly access: 'key' | 'token' | 'none';
-  /** A read-only token in `?token=` that names the operation `{id}` opens it too. */
+  /** A read-only token in `?token=` that names the operation `{id}`, or all that the query names, opens it too. */
   readonly readableByToken?: true;
   /** Request headers with a meaning here, names of the header table. */
   readonly headers?: readonly string[];
@@ -44,6 +44,9 @@ const submitHeaders = [
   'Operation-Durability',
   'Result-Key',
   'Cache-Control',
+  'Callback-Url',
+  'Callback-Events',
+  'Callback-Body',
   'traceparent',
   'tracestate',
 ] as const;
@@ -53,12 +56,16 @@ const submitErrors: readonly ErrorCode[] = [
   'invalid-parameter',
   'duplicate-header',
   'conflicting-headers',
+  'invalid-url',
   'idempotency-key-invalid',
   'unknown-service',
   'idempotency-in-progress',
   'payload-too-large',
   'idempotency-key-reused',
+  'callback-url-forbidden',
+  'unsupported-scheme',
   'queue-full',
+  'too-many-callbacks',
   'not-implemented',
   'overloaded',
   'storage-unavailable',
@@ -110,6 +117,11 @@ const call = {
 } as const;
 
 const envelopeParameter = { name: 'envelope', summary: '`json` shows status, headers and body in a 200.' } as const;
+
+const pageParameters = [
+  { name: 'limit', summary: '1 to 1000, default 50.' },
+  { name: 'cursor', summary: '`next` of the page before.' },
+] as const;
 
 /** Whether `?token=` is a credential there: not where the query is the backend's, nor where no key is asked for. */
 export const takesTokens = ({ access, path }: Pick<Route, 'access' | 'path'>): boolean =>
@@ -210,6 +222,40 @@ export const routes = {
     headers: ['Last-Event-ID'],
     output: { 200: 'OperationEventPage', 204: null },
     errors: ['not-found', 'result-expired', 'too-many-connections', 'engine-unavailable', 'shutting-down'],
+  },
+  stream: {
+    method: 'GET',
+    path: '/v1/stream',
+    tag: 'operations',
+    access: 'key',
+    readableByToken: true,
+    summary: 'The events of many operations on one connection, as Server-Sent Events',
+    headers: ['Last-Event-ID'],
+    query: [
+      { name: 'operations', summary: '1 to 100 ids with commas between them.' },
+      { name: 'topics', summary: 'Events of topics.', built: false },
+    ],
+    output: { 200: 'events', 204: null },
+    errors: [
+      'invalid-parameter',
+      'not-found',
+      'not-acceptable',
+      'result-expired',
+      'too-many-connections',
+      'not-implemented',
+      'engine-unavailable',
+      'shutting-down',
+    ],
+  },
+  listOperationDeliveries: {
+    method: 'GET',
+    path: '/v1/operations/{id}/deliveries',
+    tag: 'callbacks',
+    access: 'key',
+    summary: 'The callbacks of an operation and what became of them, newest first',
+    query: pageParameters,
+    output: { 200: 'DeliveryPage' },
+    errors: ['not-found', 'result-expired', 'invalid-parameter', 'invalid-cursor'],
   },
   cancelOperation: {
     method: 'DELETE',
@@ -490,6 +536,45 @@ export const routes = {
       'insufficient-storage',
     ],
   },
+  listDeliveries: {
+    method: 'GET',
+    path: '/v1/deliveries',
+    tag: 'callbacks',
+    access: 'key',
+    summary: 'Callbacks of your namespace, newest first; those that were given up are `?status=dead`',
+    query: [{ name: 'status', summary: '`waiting`, `sending`, `delivered` or `dead`.' }, ...pageParameters],
+    output: { 200: 'DeliveryPage' },
+    errors: ['invalid-parameter', 'invalid-cursor', 'storage-unavailable', 'engine-unavailable'],
+  },
+  getDelivery: {
+    method: 'GET',
+    path: '/v1/deliveries/{id}',
+    tag: 'callbacks',
+    access: 'key',
+    summary: 'A callback with each attempt to deliver it',
+    output: { 200: 'DeliveryWithAttempts' },
+    errors: ['not-found'],
+  },
+  retryDelivery: {
+    method: 'POST',
+    path: '/v1/deliveries/{id}/retry',
+    tag: 'callbacks',
+    access: 'key',
+    summary: 'Have a callback sent again now, whatever became of it',
+    output: { 202: 'Delivery' },
+    errors: [
+      'invalid-json',
+      'unknown-field',
+      'unsupported-media-type',
+      'unsupported-content-encoding',
+      'payload-too-large',
+      'not-found',
+      'delivery-under-way',
+      'storage-unavailable',
+      'engine-unavailable',
+      'shutting-down',
+    ],
+  },
   backup: {
     method: 'POST',
     path: '/v1/backup',
@@ -557,6 +642,15 @@ export const routes = {
     output: { 200: 'json' },
     errors: [],
   },
+  asyncapi: {
+    method: 'GET',
+    path: '/asyncapi.json',
+    tag: 'operate',
+    access: 'none',
+    summary: 'Streams and callbacks, as AsyncAPI 3.0 tells of them',
+    output: { 200: 'json' },
+    errors: [],
+  },
   home: {
     method: 'GET',
     path: '/',
@@ -590,16 +684,11 @@ export type RouteName = keyof typeof routes;
 
 /** Documented routes of later versions: 501 `not-implemented`, so that nobody takes a 404 for "no such id". */
 export const unbuiltRoutes = [
-  '/v1/operations/{id}/deliveries',
   '/v1/topics/{topic}/events',
   '/v1/subscriptions/{name}',
   '/v1/subscriptions/{name}/{action}',
-  '/v1/stream',
-  '/v1/deliveries/{id}',
-  '/v1/deliveries/{id}/retry',
   '/v1/leases/{token}/ack',
   '/v1/leases/{token}/nack',
-  '/asyncapi.json',
   '/docs',
 ] as const;
 

@@ -1,6 +1,7 @@
 // JSON Schemas (2020-12) of what travels in JSON, named as the OpenAPI document names them.
 
 import { mostBatchItems } from './batch.ts';
+import { deliveryStates } from './delivery.ts';
 import { operationEventKinds } from './operation.ts';
 
 export type Schema = { readonly [key: string]: unknown };
@@ -42,6 +43,7 @@ const receipt: Record<string, Schema> = {
     self: { type: 'string', format: 'uri' },
     result: { type: 'string', format: 'uri' },
     timeline: { type: 'string', format: 'uri' },
+    deliveries: { type: 'string', format: 'uri' },
   }),
 };
 
@@ -100,6 +102,33 @@ const operation: Record<string, Schema> = {
   },
 };
 
+const delivery: Record<string, Schema> = {
+  id: text,
+  operation: { type: 'string', description: 'Id of the operation that it tells of.' },
+  eventId: { type: 'string', description: 'Also the `webhook-id`, the same on every attempt.' },
+  correlationId: text,
+  url: { type: 'string', format: 'uri' },
+  body: { type: 'string', enum: ['full', 'thin'], description: 'Whether the result stands in it.' },
+  status: { type: 'string', enum: [...deliveryStates] },
+  attempt: { ...whole(0), description: 'Attempts begun so far.' },
+  createdAt: time,
+  nextAt: maybe(time),
+  endedAt: { ...maybe(time), description: 'When it was delivered or given up.' },
+  code: { ...maybe(text), description: 'Why it was given up, or why the last attempt failed.' },
+  links: object({ self: { type: 'string', format: 'uri' }, operation: { type: 'string', format: 'uri' } }),
+};
+
+const deliveryAttempt = object({
+  attempt: whole(1),
+  at: time,
+  durationMs: { ...maybe(whole(0)), description: 'null: the server ended meanwhile; whether it arrived is not known.' },
+  status: { ...maybe(whole(100, 599)), description: "Of the receiver's answer." },
+  code: { ...maybe(text), description: 'What went wrong; null: nothing.' },
+  detail: maybe(text),
+  answer: { ...maybe(text), description: 'The beginning of the answer, at most 4 KB, controls written as escapes.' },
+  nextAt: maybe(time),
+});
+
 export const schemas: Readonly<Record<string, Schema>> = {
   OperationReceipt: object(receipt),
   Operation: object(
@@ -113,9 +142,10 @@ export const schemas: Readonly<Record<string, Schema>> = {
       type: 'array',
       items: object(
         {
-          type: { type: 'string', enum: ['accepted', 'attempt', 'progress', 'finished'] },
+          type: { type: 'string', enum: ['accepted', 'attempt', 'progress', 'finished', 'delivery'] },
           at: time,
-          attempt: whole(1),
+          delivery: { type: 'string', description: 'Id of the delivery: GET /v1/deliveries/{id}.' },
+          attempt: whole(0),
           endedAt: maybe(time),
           worker: maybe(text),
           outcome: maybe(text),
@@ -234,6 +264,9 @@ export const schemas: Readonly<Record<string, Schema>> = {
     totalBytes: maybe(whole(0)),
     error: maybe(object({ code: text, message: text })),
   }),
+  Delivery: object(delivery),
+  DeliveryPage: object({ items: { type: 'array', items: ref('Delivery') }, next: maybe(text) }),
+  DeliveryWithAttempts: object({ ...delivery, attempts: { type: 'array', items: deliveryAttempt } }),
   CallbackSecretPage: object({
     items: {
       type: 'array',

@@ -8,7 +8,11 @@ import { Admission } from './core/admission.ts';
 import { Backups } from './core/backups.ts';
 import { BodyBudget } from './core/body-budget.ts';
 import { CallbackSecrets } from './core/callback-secrets.ts';
+import { CallbackPlaces } from './core/callback-url.ts';
+import { Deliver } from './core/deliver.ts';
+import { Deliveries } from './core/deliveries.ts';
 import { Dispatch } from './core/dispatch.ts';
+import { Envelopes } from './core/envelopes.ts';
 import { Fetch } from './core/fetch.ts';
 import { FireAndForget } from './core/fire-and-forget.ts';
 import { Ids } from './core/ids.ts';
@@ -32,8 +36,10 @@ import { backupHandlers } from './edges/http/backup.ts';
 import { batchHandler } from './edges/http/batch.ts';
 import { callHandler } from './edges/http/call.ts';
 import { callbackSecretHandlers } from './edges/http/callback-secrets.ts';
+import { deliveryHandlers } from './edges/http/deliveries.ts';
 import { leaseHandlers } from './edges/http/leases.ts';
 import { HttpListener } from './edges/http/listener.ts';
+import { itemReader } from './edges/http/item-request.ts';
 import { operateHandlers } from './edges/http/operate.ts';
 import { operationEventHandlers } from './edges/http/operation-events.ts';
 import { operationHandlers } from './edges/http/operations.ts';
@@ -41,7 +47,9 @@ import { resultsByKeyHandlers } from './edges/http/results-by-key.ts';
 import { ReadTokens } from './edges/http/read-tokens.ts';
 import { createRouter } from './edges/http/router.ts';
 import { serviceHandlers } from './edges/http/services.ts';
+import { streamHandler } from './edges/http/stream.ts';
 import { tokenHandler } from './edges/http/tokens.ts';
+import { WebSockets } from './edges/ws/websockets.ts';
 import type { Engine } from './engine/engine.ts';
 import { observed } from './engine/observed.ts';
 import { sqliteEngine } from './engines/sqlite/engine.ts';
@@ -50,8 +58,9 @@ import { createLog, type Log } from './lib/log.ts';
 import { newMetrics } from './lib/metrics.ts';
 import { type Random, systemRandom } from './lib/random.ts';
 import type { Service } from './lib/service.ts';
-import { addressGuard } from './targets/address.ts';
+import { addressGuard, type GuardOptions } from './targets/address.ts';
 import { httpTarget } from './targets/http.ts';
+import { webhookTarget } from './targets/webhook.ts';
 
 export const version: string = (
   JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
@@ -67,6 +76,8 @@ export interface Extras {
   hints?: boolean;
   /** How often waiters re-read without a hint. */
   pollMs?: number;
+  /** What looks up the hosts that callers name. */
+  resolve?: GuardOptions['resolve'];
 }
 
 export interface RunningServer {
@@ -118,6 +129,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
     const live = new Live({
       engine,
       maxWaiters: config.maxWaiters,
+      maxPerNamespace: config.maxWaitersPerNamespace,
       hints: extras.hints ?? true,
       ...(extras.pollMs === undefined ? {} : { everyMs: extras.pollMs }),
     });
@@ -140,6 +152,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
     const guard = addressGuard({
       isAllowed: addressMatcher(config.allowNetwork),
       isOwn: ownMatcher({ listening: () => listener.url, known: [config.publicUrl, config.backendUrl] }),
+      resolve: extras.resolve,
     });
     const target = httpTarget({ isGuarded: (service) => services.wasMade(service), guard, log });
     const made = new MadeServices({
@@ -170,10 +183,25 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       log,
       metrics,
     });
+    const receivers = webhookTarget({ guard, log });
+    const deliver = new Deliver({
+      engine,
+      envelopes: new Envelopes({ engine, ids, secrets, budget }),
+      ids,
+      target: receivers,
+      clock,
+      random,
+      everyMs: extras.pollMs,
+      log,
+      metrics,
+    });
     const polls = new Polls({ engine, services, target, reply, ids, live, clock, log, metrics });
     const sweep = new Sweep({ engine, services, live, dispatch, polls, clock, log, metrics, lastTimeMs });
     const submit = createSubmit({
       engine,
+      callbackPlaces: new CallbackPlaces({
+        guard: { check: (url) => guard.check(url, 'callback'), fits: (url) => guard.fits(url) },
+      }),
       services,
       ids,
       live,
@@ -224,6 +252,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
     const resultsByKey = resultsByKeyHandlers({ services, lookUp, fetch, ids, outlooks, operations });
     const leases = leaseHandlers({ services, work, reply, maxWaitMs: config.maxWaitMs });
     const oneService = serviceHandlers({ services, made, shown: shownService });
+    const delivery = deliveryHandlers({ deliveries: new Deliveries({ engine, fetch, ids, clock, log }), ids });
     const callbackSecrets = callbackSecretHandlers({ secrets, clock });
     const backup = backupHandlers({ backups, live, maxWaitMs: config.maxWaitMs });
     const operate = operateHandlers({
@@ -241,6 +270,23 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
     const operationEvents = operationEventHandlers({ fetch, feeds, live, operations });
     const { streamOf } = operationEvents;
     const call = callHandler({ services, submit, fetch, outlooks, streamOf, maxWaitMs: config.maxWaitMs });
+    const webSockets = new WebSockets({
+      auth,
+      services,
+      submit,
+      work,
+      reply,
+      fetch,
+      feeds,
+      live,
+      ids,
+      outlooks,
+      budget,
+      readItem: itemReader({ services, where: 'frame' }),
+      snapshot: operations.snapshot,
+      log,
+    });
+    listener.onUpgrade((upgrade) => void webSockets.accept(upgrade));
     listener.route(
       createRouter({
         call,
@@ -251,6 +297,11 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
         getResult: operations.result,
         getTimeline: operations.timeline,
         getEvents: operationEvents.events,
+        stream: streamHandler({ fetch, feeds, ids, live, operations }),
+        listOperationDeliveries: delivery.ofOperation,
+        listDeliveries: delivery.list,
+        getDelivery: delivery.one,
+        retryDelivery: delivery.retry,
         cancelOperation: operations.cancel,
         createToken: tokenHandler({ fetch, ids, clock }),
         listServices: operate.listServices,
@@ -276,6 +327,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
         readyz: operate.readyz,
         metrics: operate.metrics,
         openapi: operate.openapi,
+        asyncapi: operate.asyncapi,
         home: operate.home,
         style: operate.style,
         problem: operate.problem,
@@ -283,7 +335,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
     );
 
     /** In the order they start; they stop in the opposite one, after those who wait have been let go. */
-    const parts: Service[] = [live, made, secrets, sweep, listener, dispatch, polls, backups];
+    const parts: Service[] = [live, made, secrets, sweep, listener, webSockets, dispatch, deliver, polls, backups];
     const started: Service[] = [];
     try {
       for (const part of parts) {
@@ -292,7 +344,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       }
     } catch (error) {
       for (const part of started.reverse()) await part.stop();
-      await target.close();
+      await Promise.all([target.close(), receivers.close()]);
       throw error;
     }
     state = 'ready';
@@ -302,9 +354,10 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
     async function stopAll(): Promise<void> {
       state = 'stopping';
       listener.refuseNew();
+      webSockets.refuseNew();
       await live.stop();
       for (const part of [...parts].reverse()) await part.stop();
-      await target.close();
+      await Promise.all([target.close(), receivers.close()]);
       await engine.close();
     }
 
@@ -337,6 +390,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
         registry ??= (await import('./lib/metrics-text.ts')).metricsRegistry(metrics, async () => ({
           waiters: live.waiting,
           attemptsInFlight: dispatch.inFlight,
+          deliveriesInFlight: deliver.inFlight,
           bodyBytes: budget.used,
           // A store that is away takes its own figures with it, and not those that tell of it.
           operations: totals(await engine.counts().catch(() => [])),

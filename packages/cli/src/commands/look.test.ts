@@ -76,6 +76,58 @@ test('watch: a line per change for people, NDJSON with --json, 0 only when all s
   assert.match((await run(['watch', 'bad'], { env })).stdout, /failed {2}boom: It broke\. *\n$/);
 });
 
+test('watch on a terminal: a line for each step stays, and below them moves a bar', async (t) => {
+  const { promise: drawn, resolve: sawBar } = Promise.withResolvers<void>();
+  const at = (version: number, stage: string, percent: number): Operation =>
+    operation({ version, eventId: `op1_${version}`, progress: { sequence: version, stage, percent } });
+  const states = [at(1, 'prep', 10), at(2, 'prep', 20), at(3, 'oven', 60)];
+  const { env } = await fakeServer(t, ({ headers }, response) => {
+    const version = Number(/\d+/.exec(headers['if-none-match'] ?? '0')![0]);
+    const next = states[version];
+    if (next) sendJson(response, 200, next, { ETag: `W/"${next.version}"` });
+    else void drawn.then(() => sendJson(response, 200, ended('succeeded'), { ETag: 'W/"9"' }));
+  });
+  const { code, stdout, stderr } = await run(['watch', 'op1'], {
+    env: { ...env, NO_COLOR: '1' },
+    tty: true,
+    onStderr: (text) => text.includes('60 %') && sawBar(),
+  });
+  assert.equal(code, 0);
+  assert.deepEqual(
+    stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.split('  ').at(-1)),
+    ['running, prep', 'running, oven', 'succeeded'],
+  );
+  assert.match(stderr, /running, oven .*█+░+ 60 %/);
+});
+
+test('watch: Ctrl-C leaves the operations running and says how to come back, exit code 130', async (t) => {
+  const { url } = await fakeServer(t, ({ headers, path }, response) => {
+    // Beyond the first look the poll is held for ever.
+    if (headers['if-none-match'] === undefined)
+      sendJson(response, 200, operation({ id: path.split('/').at(-1)! }), { ETag: 'W/"1"' });
+  });
+  for (const [tty, ids] of [
+    [false, ['op1', 'op2']],
+    [true, ['op1']],
+  ] as const) {
+    let interrupt: () => void = () => undefined;
+    const { code, stderr } = await run(['watch', ...ids, '--url', url], {
+      tty,
+      env: { NO_COLOR: '1' },
+      onListening: (send) => (interrupt = () => send('SIGINT')),
+      onStdout: (text) => text.includes('running') && interrupt(),
+    });
+    assert.equal(code, 130);
+    assert.ok(
+      stderr.includes(`goes on without you. Come back with: npx waitless watch ${ids.join(' ')} --url ${url}\n`),
+      stderr,
+    );
+  }
+});
+
 test('ls: tabs and full times for scripts, a padded table for people, colour only without NO_COLOR', async (t) => {
   const items = [
     operation({ labels: { customer: '42' } }),

@@ -143,7 +143,7 @@ test('--wait follows the operation on stderr and writes the result to stdout, by
   const { code, stdoutBytes, stderr } = await run(['submit', '--wait', 'score'], { env });
   assert.equal(code, 0);
   assert.deepEqual(stdoutBytes, bytes);
-  assert.equal(stderr, 'queued\nrunning, attempt 2 of 5, baking\nsucceeded\n');
+  assert.equal(stderr, 'queued\nrunning, attempt 2 of 5, baking, 40 %\nsucceeded\n');
 });
 
 test('--wait shows every stage as the stream of events tells it, and polls for none', async (t) => {

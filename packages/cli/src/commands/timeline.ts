@@ -55,6 +55,7 @@ const tookMs = ({ at, endedAt }: TimelineEntry): string =>
 
 function what({ type, attempt, status }: TimelineEntry): string {
   if (type === 'attempt') return `attempt ${attempt ?? ''}`.trim();
+  if (type === 'delivery') return 'callback';
   return type === 'finished' && status !== undefined ? status : type;
 }
 

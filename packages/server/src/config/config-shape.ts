@@ -109,6 +109,7 @@ export interface Config {
   readonly maxWaitMs: number;
   /** Most requests held at once. */
   readonly maxWaiters: number;
+  readonly maxWaitersPerNamespace: number;
   readonly shutdownTimeoutMs: number;
   readonly logLevel: LogLevel;
 }

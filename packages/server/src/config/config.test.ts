@@ -85,7 +85,7 @@ describe('sources', () => {
       options: { config: 'order.yaml', port: '3' },
       env: { WAITLESS_PORT: '2', WAITLESS_MAX_WAIT: '20s' },
     });
-    assert.deepEqual([config.port, config.maxWaitMs, config.logLevel, config.maxWaiters], [3, 20_000, 'info', 10_000]);
+    assert.deepEqual([config.port, config.maxWaitMs, config.logLevel, config.maxWaiters], [3, 20_000, 'info', 50_000]);
     assert.deepEqual(
       ['port', 'maxWait', 'logLevel', 'maxWaiters'].map((name) => origins.get(name)?.text),
       ['flag --port', 'environment WAITLESS_MAX_WAIT', 'order.yaml line 3', undefined],

@@ -147,6 +147,7 @@ export function resolveConfig(sources: ConfigSources): ResolvedConfig {
     maxBodyMemoryBytes: values.maxBodyMemory,
     maxWaitMs: values.maxWait,
     maxWaiters: values.maxWaiters,
+    maxWaitersPerNamespace: values.maxWaitersPerNamespace,
     shutdownTimeoutMs: values.shutdownTimeout,
     logLevel: values.logLevel,
   });

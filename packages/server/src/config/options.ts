@@ -36,6 +36,7 @@ export interface OptionValues {
   maxBodyMemory: number;
   maxWait: number;
   maxWaiters: number;
+  maxWaitersPerNamespace: number;
   shutdownTimeout: number;
   logLevel: LogLevel;
   printConfig: boolean;
@@ -266,11 +267,20 @@ export const optionTable: readonly Option[] = [
   option({
     name: 'maxWaiters',
     argument: 'COUNT',
-    default: '10000',
+    default: '50000',
     read: (value) => integerValue(value, { min: 1, max: 1_000_000 }),
-    help: 'requests held waiting at once; beyond it 429',
+    help: 'requests and streams held at once; beyond it 429',
     reason:
-      'Each holds a socket: many more meet the usual limits of file descriptors before this one; far fewer refuse an ordinary crowd of browsers.',
+      'Each holds a socket and up to 16 KB: many more meet limits of file descriptors and of memory before this one; far fewer refuse an ordinary crowd of browsers.',
+  }),
+  option({
+    name: 'maxWaitersPerNamespace',
+    argument: 'COUNT',
+    default: '20000',
+    read: (value) => integerValue(value, { min: 1, max: 1_000_000 }),
+    help: 'the same for the keys of one namespace together',
+    reason:
+      'With as much as all together, one tenant that opens streams without end shuts out the others; far fewer refuse one large site.',
   }),
   option({
     name: 'shutdownTimeout',

@@ -2,6 +2,7 @@
 import { isUtf8 } from 'node:buffer';
 import { errorTable, type Operation, type TimelineEntry } from '@waitless/protocol';
 import type { ServiceConfig } from '../config/config-shape.ts';
+import type { DeliveryRecord } from '../engine/deliveries.ts';
 import type { Labels, OperationRecord, TimelineRow } from '../engine/engine.ts';
 import { isoTime } from '../lib/clock.ts';
 import { valueAt } from './json-pointer.ts';
@@ -33,7 +34,7 @@ function receiptMembers(
   const correlation = correlationId === null ? `"${id}"` : JSON.stringify(correlationId);
   return (
     `"id":"${id}","service":"${service}","correlationId":${correlation},"key":${JSON.stringify(key)},"labels":${labels === null ? '{}' : JSON.stringify(labels)},` +
-    `"createdAt":"${new Date(createdAt).toISOString()}","resourceLocation":${reference == null ? `"${self}/result"` : JSON.stringify(reference)},"links":{"self":"${self}","result":"${self}/result","timeline":"${self}/timeline"}`
+    `"createdAt":"${new Date(createdAt).toISOString()}","resourceLocation":${reference == null ? `"${self}/result"` : JSON.stringify(reference)},"links":{"self":"${self}","result":"${self}/result","timeline":"${self}/timeline","deliveries":"${self}/deliveries"}`
   );
 }
 
@@ -143,13 +144,28 @@ export function progressJson(progress: OperationRecord['progress']): string {
 /**
  * Everything that happened, in its order: the rows stand in theirs, and an attempt comes before its progress. Times do not decide, since
  * nodes of one store may be some milliseconds apart; an attempt that began on one that is behind is told to begin when what was before it ended. Every lease that did not end the operation has a row; the columns tell of the one
- * that did or still runs.
+ * that did or still runs. A delivery stands behind what it tells.
  */
 export function timelineJson(
   record: OperationRecord,
   rows: readonly TimelineRow[],
-  { backendStatus }: { backendStatus: number | null },
+  {
+    backendStatus,
+    deliveries = [],
+    deliveryId = String,
+  }: {
+    backendStatus: number | null;
+    /** Oldest first. */
+    deliveries?: readonly DeliveryRecord[];
+    deliveryId?: (number: number) => string;
+  },
 ): string {
+  const tellers = Map.groupBy(deliveries, ({ version }) => version);
+  const deliveriesOf = (version: number): string[] => {
+    const some = tellers.get(version) ?? [];
+    tellers.delete(version);
+    return some.map((one) => JSON.stringify(deliveryEntry(one, deliveryId)));
+  };
   const entries: string[] = [];
   const add = (entry: TimelineEntry): void => void entries.push(JSON.stringify(entry));
   /** Latest time told so far. */
@@ -159,9 +175,10 @@ export function timelineJson(
   let progressed: string[] = [];
   for (const row of rows) {
     if (row.kind === 'progress') {
-      const { at, attempt, progress } = row;
+      const { at, attempt, progress, version } = row;
       progressed.push(
         `{"type":"progress","at":"${isoTime(at)}","attempt":${attempt},"progress":${progressJson(progress)}}`,
+        ...deliveriesOf(version),
       );
     } else {
       add(attemptEntry(row, toldAt));
@@ -188,8 +205,23 @@ export function timelineJson(
     const { status, finishedAt, error } = record;
     add({ type: 'finished', at: isoTime(finishedAt)!, status, detail: error?.message ?? null });
   }
+  for (const version of [...tellers.keys()]) entries.push(...deliveriesOf(version));
   return `{"items":[${entries.join(',')}],"next":null}`;
 }
+
+const deliveryEntry = (
+  { number, createdAt, endedAt, nextAt, attempt, state, code }: DeliveryRecord,
+  deliveryId: (number: number) => string,
+): TimelineEntry => ({
+  type: 'delivery',
+  at: isoTime(createdAt)!,
+  delivery: deliveryId(number),
+  attempt,
+  endedAt: isoTime(endedAt),
+  outcome: state === 'delivered' || state === 'dead' ? state : null,
+  detail: code,
+  nextAt: isoTime(nextAt),
+});
 
 const attemptEntry = (row: TimelineRow, toldAt: number): TimelineEntry => ({
   type: 'attempt',

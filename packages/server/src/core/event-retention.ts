@@ -37,7 +37,11 @@ export function cutsOf(
   };
   return {
     soft: floor > 0 ? cut(maxAgeMs, maxBytes, floor) : undefined,
-    hard: cut(Math.max(hardAgeMs, maxAgeMs), hardBytes === undefined ? undefined : Math.max(hardBytes, maxBytes ?? 0), Number.MAX_SAFE_INTEGER),
+    hard: cut(
+      Math.max(hardAgeMs, maxAgeMs),
+      hardBytes === undefined ? undefined : Math.max(hardBytes, maxBytes ?? 0),
+      Number.MAX_SAFE_INTEGER,
+    ),
   };
 }
 
@@ -103,7 +107,8 @@ export class EventRetention implements Service {
         namespace: topic.namespace,
         topic: topic.name,
         events: missed,
-        detail: 'the hard limit of the topic was reached before every subscription had read them; theirs go on after a reset',
+        detail:
+          'the hard limit of the topic was reached before every subscription had read them; theirs go on after a reset',
       });
     }
   }

@@ -1,7 +1,8 @@
 // An event in the words of CloudEvents 1.0: structured JSON and binary HTTP fields, put together from what was stored and nothing parsed anew. Pure.
 import { isUtf8 } from 'node:buffer';
 import type { LoggedEvent } from '../engine/topics.ts';
-import { type Attributes, attributesOf } from './event-taking.ts';
+import type { Attributes } from './event-filter.ts';
+import { attributesOf } from './event-taking.ts';
 
 /** JSON media types: their data stands in structured JSON as its own source text. */
 export const isJsonType = (type: string): boolean => /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(type);

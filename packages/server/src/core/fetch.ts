@@ -1,6 +1,14 @@
 // Fetch: status, result, lists and timeline, and the cancel that ends what is looked at.
 import { type ErrorCode, errorTable, WaitlessError } from '@waitless/protocol';
-import type { Engine, OperationFilter, OperationRecord, ResultRecord, StoredResult } from '../engine/engine.ts';
+import type { DeliveryRecord } from '../engine/deliveries.ts';
+import type {
+  Engine,
+  OperationFilter,
+  OperationRecord,
+  ResultRecord,
+  StoredResult,
+  TimelineRow,
+} from '../engine/engine.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Dispatch } from './dispatch.ts';
@@ -10,7 +18,10 @@ import type { Live, News } from './live.ts';
 import type { Outlook, Outlooks } from './outlook.ts';
 
 export interface FetchDependencies {
-  engine: Pick<Engine, 'operation' | 'result' | 'operations' | 'timeline' | 'cancel' | 'purge' | 'readBody'>;
+  engine: Pick<
+    Engine,
+    'operation' | 'recordsOf' | 'result' | 'operations' | 'timeline' | 'cancel' | 'purge' | 'readBody' | 'deliveries'
+  >;
   ids: Ids;
   live: Live;
   outlooks: Pick<Outlooks, 'of'>;
@@ -38,6 +49,9 @@ export interface WaitOptions {
   signal?: AbortSignal;
 }
 
+/** In a timeline; older ones are in the list of deliveries. */
+const mostDeliveriesTold = 1000;
+
 /** One sentence for every id that the caller has no part in, whatever the reason. */
 export const noSuchOperation = (): WaitlessError =>
   new WaitlessError('not-found', 'there is no operation with this id');
@@ -58,6 +72,21 @@ export class Fetch {
     return record;
   }
 
+  /** All of these operations, in their order, or the 404 of one that is not there. */
+  async operationsOf(ids: readonly string[], namespace: string): Promise<OperationRecord[]> {
+    const keys = ids.map((id) => this.#d.ids.operationKey(id));
+    const seqs = keys.flatMap((key) => key?.seq ?? []);
+    const found = new Map<number, OperationRecord>();
+    for (const record of seqs.length > 0 ? await this.#d.engine.recordsOf(seqs) : []) found.set(record.seq, record);
+    return keys.map((key) => {
+      const record = key && found.get(key.seq);
+      if (!record || record.nonce !== key.nonce || record.namespace !== namespace) throw noSuchOperation();
+      if (record.expiresAt !== null && record.expiresAt <= this.#d.clock.now())
+        throw new WaitlessError('result-expired');
+      return record;
+    });
+  }
+
   /** The operation once its version is above `seenVersion`, or as it is when the wait ends. */
   async changed(
     id: string,
@@ -68,7 +97,7 @@ export class Fetch {
     const record = await this.operation(id, namespace);
     const known = seenVersion ?? record.version;
     if (waitMs <= 0 || record.finishedAt !== null || record.version > known) return record;
-    this.#d.live.ensureRoom();
+    this.#d.live.ensureRoom(record.namespace);
     await this.#waitFrom(record, { version: known, onlyDone: false, waitMs, ...(signal ? { signal } : {}) });
     // Read again whatever ended the wait: the hint of a change may have been lost.
     return this.operation(id, namespace);
@@ -80,6 +109,7 @@ export class Fetch {
     { version, onlyDone, waitMs, signal }: { version: number; onlyDone: boolean } & WaitOptions,
   ): Promise<News | undefined> {
     const waiting = this.#d.live.wait(record.seq, {
+      namespace: record.namespace,
       version,
       onlyDone,
       timeoutMs: waitMs,
@@ -102,7 +132,7 @@ export class Fetch {
   /** Resolves once the operation has ended, or the wait has. */
   async ended(record: OperationRecord, { waitMs, signal }: WaitOptions): Promise<void> {
     if (record.finishedAt !== null || waitMs <= 0) return;
-    this.#d.live.ensureRoom();
+    this.#d.live.ensureRoom(record.namespace);
     await this.#waitFrom(record, { version: record.version, onlyDone: true, waitMs, ...(signal ? { signal } : {}) });
   }
 
@@ -149,11 +179,18 @@ export class Fetch {
   async timeline(
     id: string,
     namespace: string,
-  ): Promise<{ record: OperationRecord; rows: Awaited<ReturnType<Engine['timeline']>>; backendStatus: number | null }> {
+  ): Promise<{
+    record: OperationRecord;
+    rows: TimelineRow[];
+    backendStatus: number | null;
+    deliveries: DeliveryRecord[];
+  }> {
     const record = await this.operation(id, namespace);
-    const rows = await this.#d.engine.timeline(record.seq);
-    const result = record.finishedAt === null ? undefined : await this.#d.engine.result(record.seq);
-    return { record, rows, backendStatus: result?.status ?? null };
+    const { engine } = this.#d;
+    const rows = await engine.timeline(record.seq);
+    const result = record.finishedAt === null ? undefined : await engine.result(record.seq);
+    const deliveries = await engine.deliveries({ namespace, seq: record.seq, limit: mostDeliveriesTold });
+    return { record, rows, backendStatus: result?.status ?? null, deliveries: deliveries.reverse() };
   }
 
   /** Best effort and repeatable: the operation as it stands after. */

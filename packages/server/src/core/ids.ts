@@ -6,14 +6,19 @@
 // A lease token names queue, operation, lease number and attempt, signed with the store's key: the attempt it allows is in it, a forged or
 // foreign one is refused without a look at the store, and one that was issued once and has ended can still be told from one that never was.
 //
-// Read-only tokens and cursors are signed with the same key. The signed text begins with what it is for, so that none of the three serves for another.
+// A delivery id is `dlv_`, 32 hex digits of a signature and the number: `[A-Za-z0-9_]` alone, as it stands in headers and URLs of others.
+//
+// Read-only tokens, cursors and delivery ids are signed with the same key. The signed text begins with what it is for, so that none serves for another.
 import { hash } from 'node:crypto';
 import type { OperationKey } from '../engine/engine.ts';
 import { packGrant, type ReadGrant, unpackGrant } from './read-token.ts';
+import { packVersions, unpackVersions } from './stream-cursor.ts';
 
 const idPattern = /^([0-9a-f]{32})([0-9a-z]{2})([0-9a-z]{1,11})$/;
 const tokenPattern = /^([0-9a-z]{1,11})-([0-9a-z]{1,11})-([0-9a-z]{1,11})-([0-9a-z]{1,11})-([A-Za-z0-9_-]{27})$/;
+const deliveryPattern = /^dlv_([0-9a-f]{32})([0-9a-z]{1,11})$/;
 const cursorPattern = /^([0-9a-z]{1,11})-([A-Za-z0-9_-]{27})$/;
+const placePattern = /^([A-Za-z0-9_-]{1,1400})\.([A-Za-z0-9_-]{27})$/;
 const readTokenPattern = /^([A-Za-z0-9_-]{1,4000})\.([A-Za-z0-9_-]{27})$/;
 
 const digits = (n: number): string => n.toString(36);
@@ -24,6 +29,9 @@ export interface LeaseName {
   leaseNo: number;
   attempt: number;
 }
+
+/** Which list a cursor belongs to: `list` is that of operations. */
+export type List = 'list' | 'deliveries';
 
 export class Ids {
   readonly #shard: string;
@@ -67,16 +75,28 @@ export class Ids {
     };
   }
 
+  deliveryId(number: number): string {
+    return `dlv_${this.#signHex(`delivery.${digits(number)}`)}${digits(number)}`;
+  }
+
+  /** The number of a delivery id that this store gave out, or undefined. */
+  deliveryNumber(id: string): number | undefined {
+    const [, mac, number] = deliveryPattern.exec(id) ?? [];
+    return number !== undefined && sameText(mac!, this.#signHex(`delivery.${number}`))
+      ? Number.parseInt(number, 36)
+      : undefined;
+  }
+
   /** Where a list goes on. Signed with its namespace, so that a changed or foreign one is told from ours. */
-  cursor({ namespace, seq }: { namespace: string; seq: number }): string {
+  cursor({ namespace, seq }: { namespace: string; seq: number }, of: List = 'list'): string {
     const at = digits(seq);
-    return `${at}-${this.#sign(`list.${namespace}.${at}`)}`;
+    return `${at}-${this.#sign(`${of}.${namespace}.${at}`)}`;
   }
 
   /** The place of a cursor that this store gave to this namespace, or undefined. */
-  cursorSeq(cursor: string, namespace: string): number | undefined {
+  cursorSeq(cursor: string, namespace: string, of: List = 'list'): number | undefined {
     const [, at, mac] = cursorPattern.exec(cursor) ?? [];
-    return at !== undefined && sameText(mac!, this.#sign(`list.${namespace}.${at}`))
+    return at !== undefined && sameText(mac!, this.#sign(`${of}.${namespace}.${at}`))
       ? Number.parseInt(at, 36)
       : undefined;
   }
@@ -93,9 +113,31 @@ export class Ids {
     return said !== undefined && sameText(mac!, this.#sign(`read.${said}`)) ? unpackGrant(said) : undefined;
   }
 
+  /** What a stream tells of, in the form that its cursors are signed for. */
+  streamSubjects(operations: readonly string[], namespace: string): string {
+    return this.#sign(`subjects.${namespace}.${operations.join()}`);
+  }
+
+  /** The place in a stream of many operations after these versions of them. Signed, so that a changed or foreign one is told from ours. */
+  streamCursor(versions: readonly number[], subjects: string): string {
+    const at = packVersions(versions);
+    return `${at}.${this.#sign(`stream.${subjects}.${at}`)}`;
+  }
+
+  /** The versions of a cursor that this store gave for these subjects, or undefined. */
+  streamVersions(cursor: string, subjects: string): number[] | undefined {
+    const [, at, mac] = placePattern.exec(cursor) ?? [];
+    return at !== undefined && sameText(mac!, this.#sign(`stream.${subjects}.${at}`)) ? unpackVersions(at) : undefined;
+  }
+
   /** 162 bits. Key on both sides of a text of checked form: no extension is possible; HMAC objects cost ten times as much here (6.8 µs against 0.6). */
   #sign(name: string): string {
     return hash('sha256', `${this.#key}.${name}.${this.#key}`, 'base64url').slice(0, 27);
+  }
+
+  /** 128 bits, in letters that every place takes. */
+  #signHex(name: string): string {
+    return hash('sha256', `${this.#key}.${name}.${this.#key}`, 'hex').slice(0, 32);
   }
 }
 

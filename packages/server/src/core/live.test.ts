@@ -4,6 +4,8 @@ import { test } from 'node:test';
 import type { OperationRecord, ResultRecord, Signal } from '../engine/engine.ts';
 import { Live } from './live.ts';
 
+const own = { namespace: 'own' };
+
 /** A store that knows the given operations, remembers what it was asked for, and signals what the test says. */
 type Known = Pick<OperationRecord, 'seq' | 'version' | 'finishedAt'> & Partial<OperationRecord>;
 
@@ -35,9 +37,9 @@ function fakeStore(...known: Known[]) {
 
 test('news wakes those whom it concerns and nobody else', async () => {
   const live = new Live({ engine: fakeStore(), maxWaiters: 10 });
-  const changed = live.wait(1, { version: 3, onlyDone: false, timeoutMs: 60_000 });
-  const done = live.wait(1, { version: 3, onlyDone: true, timeoutMs: 60_000 });
-  const other = live.wait(2, { version: 0, onlyDone: false, timeoutMs: 60_000 });
+  const changed = live.wait(1, { ...own, version: 3, onlyDone: false, timeoutMs: 60_000 });
+  const done = live.wait(1, { ...own, version: 3, onlyDone: true, timeoutMs: 60_000 });
+  const other = live.wait(2, { ...own, version: 0, onlyDone: false, timeoutMs: 60_000 });
   live.wake(1, { version: 3, done: false });
   assert.equal(live.waiting, 3);
   live.wake(1, { version: 4, done: false });
@@ -54,9 +56,9 @@ test('news wakes those whom it concerns and nobody else', async () => {
 test('a signal of the store makes those re-read whom it concerns, all of one turn together', async () => {
   const store = fakeStore({ seq: 1, version: 4, finishedAt: null }, { seq: 2, version: 7, finishedAt: 1 });
   const live = new Live({ engine: store, maxWaiters: 10 });
-  const changed = live.wait(1, { version: 3, onlyDone: false, timeoutMs: 60_000 });
-  const undone = live.wait(1, { version: 3, onlyDone: true, timeoutMs: 60_000 });
-  const done = live.wait(2, { version: 3, onlyDone: true, timeoutMs: 60_000 });
+  const changed = live.wait(1, { ...own, version: 3, onlyDone: false, timeoutMs: 60_000 });
+  const undone = live.wait(1, { ...own, version: 3, onlyDone: true, timeoutMs: 60_000 });
+  const done = live.wait(2, { ...own, version: 3, onlyDone: true, timeoutMs: 60_000 });
   store.signal(1, 2, 3, 1);
   assert.deepEqual(await changed, { version: 4, done: false, expiresAt: undefined });
   assert.deepEqual(await done, { version: 7, done: true, expiresAt: undefined });
@@ -70,16 +72,16 @@ test('a signal that came just before the wait began is not lost, however many ca
   const store = fakeStore({ seq: 1, version: 2, finishedAt: 1 });
   const live = new Live({ engine: store, maxWaiters: 10 });
   store.signal(1, ...Array.from({ length: 9999 }, (_, i) => 1000 + i));
-  assert.equal((await live.wait(1, { version: 1, onlyDone: true, timeoutMs: 60_000 }))?.version, 2);
+  assert.equal((await live.wait(1, { ...own, version: 1, onlyDone: true, timeoutMs: 60_000 }))?.version, 2);
   store.signal(...Array.from({ length: 9999 }, (_, i) => 20_000 + i));
-  assert.equal((await live.wait(1, { version: 1, onlyDone: true, timeoutMs: 60_000 }))?.version, 2);
+  assert.equal((await live.wait(1, { ...own, version: 1, onlyDone: true, timeoutMs: 60_000 }))?.version, 2);
   assert.deepEqual(store.asked, [[1], [1]]);
 });
 
 test('who begins to wait without a signal before asks the store nothing', async () => {
   const store = fakeStore({ seq: 1, version: 2, finishedAt: 1 });
   const live = new Live({ engine: store, maxWaiters: 10 });
-  const waiting = live.wait(1, { version: 2, onlyDone: false, timeoutMs: 60_000 });
+  const waiting = live.wait(1, { ...own, version: 2, onlyDone: false, timeoutMs: 60_000 });
   await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
   assert.deepEqual(store.asked, []);
   await live.stop();
@@ -97,7 +99,7 @@ test('a store that cannot be read at a signal leaves the waiter to the next one'
     return Promise.reject(new Error('the database is away'));
   };
   const live = new Live({ engine: { ...store, recordsOf }, maxWaiters: 10 });
-  const waiting = live.wait(1, { version: 1, onlyDone: true, timeoutMs: 60_000 });
+  const waiting = live.wait(1, { ...own, version: 1, onlyDone: true, timeoutMs: 60_000 });
   store.signal(1);
   await tried;
   down = false;
@@ -110,7 +112,7 @@ test('a lost hint is made good by the slow poll', async () => {
   const live = new Live({ engine: store, maxWaiters: 10, hints: false, everyMs: 1 });
   assert.deepEqual(store.listeners, []);
   await live.start();
-  const waiting = live.wait(1, { version: 0, onlyDone: true, timeoutMs: 60_000 });
+  const waiting = live.wait(1, { ...own, version: 0, onlyDone: true, timeoutMs: 60_000 });
   live.wake(1, { version: 9, done: true });
   assert.deepEqual(await waiting, { version: 9, done: true, expiresAt: undefined });
   await live.stop();
@@ -119,14 +121,29 @@ test('a lost hint is made good by the slow poll', async () => {
 test('who leaves is forgotten, who comes too many is refused', async () => {
   const live = new Live({ engine: fakeStore(), maxWaiters: 1 });
   const gone = new AbortController();
-  live.ensureRoom();
-  const waiting = live.wait(1, { version: 0, onlyDone: true, timeoutMs: 60_000, signal: gone.signal });
-  assert.throws(() => live.ensureRoom(), { code: 'too-many-connections' });
+  live.ensureRoom('own');
+  const waiting = live.wait(1, { ...own, version: 0, onlyDone: true, timeoutMs: 60_000, signal: gone.signal });
+  assert.throws(() => live.ensureRoom('own'), { code: 'too-many-connections' });
   gone.abort();
   assert.equal(await waiting, undefined);
-  live.ensureRoom();
-  assert.equal(await live.wait(1, { version: 0, onlyDone: true, timeoutMs: 1 }), undefined);
+  live.ensureRoom('own');
+  assert.equal(await live.wait(1, { ...own, version: 0, onlyDone: true, timeoutMs: 1 }), undefined);
   assert.equal(live.waiting, 0);
+});
+
+test('one namespace cannot take the room of the others', () => {
+  const live = new Live({ engine: fakeStore(), maxWaiters: 3, maxPerNamespace: 2 });
+  const leave = live.hold('one');
+  live.ensureRoom('one');
+  live.hold('one');
+  assert.throws(() => live.ensureRoom('one'), { code: 'too-many-connections', message: /^2 .* of this namespace/ });
+  live.ensureRoom('two');
+  live.hold('two');
+  assert.throws(() => live.ensureRoom('two'), { code: 'too-many-connections', message: /^3 requests wait already/ });
+  leave();
+  leave();
+  assert.equal(live.waiting, 2, 'who leaves twice has left once');
+  live.ensureRoom('one');
 });
 
 test('who hears of an end on another node gets the result with it, unless something else stands in its place', async () => {
@@ -137,7 +154,7 @@ test('who hears of an end on another node gets the result with it, unless someth
     { seq: 3, ...ended, status: 'cancelled' },
   );
   const live = new Live({ engine: store, maxWaiters: 10 });
-  const waits = [1, 2, 3].map((seq) => live.wait(seq, { version: 0, onlyDone: true, timeoutMs: 60_000 }));
+  const waits = [1, 2, 3].map((seq) => live.wait(seq, { ...own, version: 0, onlyDone: true, timeoutMs: 60_000 }));
   store.signal(1, 2, 3);
   const news = await Promise.all(waits);
   assert.deepEqual(

@@ -12,21 +12,31 @@ export interface News {
   done: boolean;
   result?: ResultContent;
   expiresAt?: number | null;
+  /** As it was read, where it was. */
+  record?: OperationRecord;
+  /** How it ended, where the answer to its lease shows all of it. */
+  ended?: Ended;
 }
+
+export type Ended = Pick<OperationRecord, 'status' | 'attempt' | 'finishedAt' | 'expiresAt' | 'error' | 'reference'>;
 
 interface Waiter {
   /** Newest version the waiter has seen. */
   version: number;
   onlyDone: boolean;
   wake(news: News | undefined): void;
+  /** It reads for itself what a signal from another node is about. */
+  looks?: boolean;
   /** Of one who follows: the store has no such operation any more. */
   gone?(): void;
 }
 
 /** Somebody who is told of every change of an operation until it lets go. */
 export interface Listener {
+  /** It is told of the end alone, and need not look for itself where another node has told of it. */
+  onlyDone?: boolean;
   /** It may have this version by now, or any later one. */
-  changed: (version: number) => void;
+  changed: (version: number, news: News) => void;
   /** The store may have forgotten it. */
   gone: () => void;
   stopped: () => void;
@@ -38,10 +48,11 @@ const pollBatch = 500;
 /** Ends that were signalled and nobody waits for yet, remembered in two halves: another node may end an operation before its submitter begins to wait. */
 const remembered = 20_000;
 
-const newsOf = ({ version, finishedAt, expiresAt }: OperationRecord): News => ({
-  version,
-  done: finishedAt !== null,
-  expiresAt,
+const newsOf = (record: OperationRecord): News => ({
+  version: record.version,
+  done: record.finishedAt !== null,
+  expiresAt: record.expiresAt,
+  record,
 });
 
 export class Live implements Service {
@@ -49,9 +60,12 @@ export class Live implements Service {
   readonly #engine: Pick<Engine, 'recordsOf' | 'result' | 'onSignal'>;
   readonly #waiters = new Map<number, Set<Waiter>>();
   readonly #maxWaiters: number;
+  readonly #maxPerNamespace: number;
   readonly #hints: boolean;
   readonly #pollMs: number;
   #count = 0;
+  /** Of #count, by namespace. */
+  readonly #counts = new Map<string, number>();
   /** Operations that were signalled and are read again at the end of this turn. */
   readonly #signalled = new Set<number>();
   #recent = new Set<number>();
@@ -65,16 +79,19 @@ export class Live implements Service {
   constructor({
     engine,
     maxWaiters,
+    maxPerNamespace = maxWaiters,
     hints = true,
     everyMs = pollMs,
   }: {
     engine: Pick<Engine, 'recordsOf' | 'result' | 'onSignal'>;
     maxWaiters: number;
+    maxPerNamespace?: number;
     hints?: boolean;
     everyMs?: number;
   }) {
     this.#engine = engine;
     this.#maxWaiters = maxWaiters;
+    this.#maxPerNamespace = maxPerNamespace;
     this.#hints = hints;
     this.#pollMs = everyMs;
     if (hints) {
@@ -90,7 +107,7 @@ export class Live implements Service {
       let reads = false;
       for (const waiter of waiters) {
         // Who follows looks by itself.
-        if (waiter.gone) waiter.wake({ version: Number.MAX_SAFE_INTEGER, done });
+        if (waiter.looks) waiter.wake({ version: Number.MAX_SAFE_INTEGER, done });
         // A read per step of each operation that somebody wants the end of would cost more than the operation.
         else reads ||= done || !waiter.onlyDone;
       }
@@ -145,35 +162,35 @@ export class Live implements Service {
     return this.#count;
   }
 
-  /** Refuses before anything is stored when there are too many who wait. */
-  ensureRoom(): void {
-    if (this.#count >= this.#maxWaiters) {
-      throw new WaitlessError(
-        'too-many-connections',
-        `${this.#maxWaiters} requests wait already; poll instead of waiting`,
-        {
-          retryAfterSeconds: 5,
-          headers: limitFields({
-            name: 'waiting',
-            quota: this.#maxWaiters,
-            concurrent: true,
-            remaining: 0,
-            untilMs: 5000,
-          }),
-        },
-      );
-    }
+  /** Refuses before anything is stored when there are too many who wait, in all or in this namespace: one must not take the room of all others. */
+  ensureRoom(namespace: string): void {
+    if (this.#count >= this.#maxWaiters) throw tooMany(this.#maxWaiters, 'requests wait already');
+    if ((this.#counts.get(namespace) ?? 0) >= this.#maxPerNamespace)
+      throw tooMany(this.#maxPerNamespace, 'requests of this namespace wait already');
+  }
+
+  #enter(namespace: string): void {
+    this.#count++;
+    this.#counts.set(namespace, (this.#counts.get(namespace) ?? 0) + 1);
+  }
+
+  #leave(namespace: string): void {
+    this.#count--;
+    const left = this.#counts.get(namespace)! - 1;
+    if (left === 0) this.#counts.delete(namespace);
+    else this.#counts.set(namespace, left);
   }
 
   /** Resolves with the news, or undefined after `timeoutMs`, at a stop, or when the signal aborts. */
   wait(
     seq: number,
     {
+      namespace,
       version,
       onlyDone,
       timeoutMs,
       signal,
-    }: { version: number; onlyDone: boolean; timeoutMs: number; signal?: AbortSignal },
+    }: { namespace: string; version: number; onlyDone: boolean; timeoutMs: number; signal?: AbortSignal },
   ): Promise<News | undefined> {
     if (timeoutMs <= 0 || signal?.aborted || this.#stop.signal.aborted) return Promise.resolve(undefined);
     return new Promise((resolve) => {
@@ -182,7 +199,7 @@ export class Live implements Service {
         clearTimeout(timer);
         signal?.removeEventListener('abort', giveUp);
         if (!set.delete(waiter)) return;
-        this.#count--;
+        this.#leave(namespace);
         if (set.size === 0 && this.#waiters.get(seq) === set) this.#waiters.delete(seq);
         resolve(news);
       };
@@ -192,39 +209,40 @@ export class Live implements Service {
       signal?.addEventListener('abort', giveUp, { once: true });
       set.add(waiter);
       this.#waiters.set(seq, set);
-      this.#count++;
+      this.#enter(namespace);
       if (this.#recent.has(seq) || this.#before.has(seq)) this.#readSoon(seq);
     });
   }
 
   /** Tells a listener of all that happens to an operation, until the function that this returns is called. It counts for nobody: see `hold`. */
-  follow(seq: number, { changed, gone, stopped }: Listener): () => void {
+  follow(seq: number, { onlyDone = false, changed, gone, stopped }: Listener): () => void {
     if (this.#stop.signal.aborted) {
       stopped();
       return () => {};
     }
     const waiter: Waiter = {
       version: 0,
-      onlyDone: false,
-      wake: (news) => (news ? changed(news.version) : stopped()),
+      onlyDone,
+      looks: !onlyDone,
+      wake: (news) => (news ? changed(news.version, news) : stopped()),
       gone,
     };
     const set = this.#waiters.get(seq) ?? new Set<Waiter>();
     set.add(waiter);
     this.#waiters.set(seq, set);
+    if (this.#recent.has(seq) || this.#before.has(seq)) this.#readSoon(seq);
     return () => {
       set.delete(waiter);
       if (set.size === 0 && this.#waiters.get(seq) === set) this.#waiters.delete(seq);
     };
   }
 
-  /** Counts somebody who waits in another way than by `wait`; the answer ends the count. Throws where too many wait, unless that was made sure of. */
-  hold({ ensured = false }: { ensured?: boolean } = {}): () => void {
-    if (!ensured) this.ensureRoom();
-    this.#count++;
+  /** Counts somebody who waits in another way than by `wait`, who has made sure that there is room; the answer ends the count. */
+  hold(namespace: string): () => void {
+    this.#enter(namespace);
     let held = true;
     return () => {
-      if (held) this.#count--;
+      if (held) this.#leave(namespace);
       held = false;
     };
   }
@@ -275,3 +293,9 @@ export class Live implements Service {
     }
   }
 }
+
+const tooMany = (quota: number, what: string): WaitlessError =>
+  new WaitlessError('too-many-connections', `${quota} ${what}; poll instead of waiting`, {
+    retryAfterSeconds: 5,
+    headers: limitFields({ name: 'waiting', quota, concurrent: true, remaining: 0, untilMs: 5000 }),
+  });

@@ -6,6 +6,7 @@ import { errorTable, type OperationEventKind, type OperationStatus } from '@wait
 import type { OperationRecord, TimelineRow } from '../engine/engine.ts';
 import { isoTime } from '../lib/clock.ts';
 import { progressJson } from './document.ts';
+import type { Ended } from './live.ts';
 
 /** One change of an operation. The same object for all who are told of it, so that it is put into words once. */
 export interface OperationEvent {
@@ -13,6 +14,8 @@ export interface OperationEvent {
   kind: OperationEventKind;
   /** Its last one. */
   done: boolean;
+  /** When it happened. */
+  at: number;
   /** About how much it takes in words. */
   bytes: number;
   /** JSON members without the outer braces, but for those that need the address under which the reader knows the server. */
@@ -77,7 +80,13 @@ interface About {
 }
 
 function make(
-  { record, id, version }: About,
+  {
+    record,
+    id,
+    version,
+  }: Pick<About, 'id' | 'version'> & {
+    record: Pick<OperationRecord, 'service' | 'correlationId'>;
+  },
   kind: OperationEventKind,
   { at, attempt, more = '' }: { at: number; attempt: number; more?: string },
 ): OperationEvent {
@@ -88,6 +97,7 @@ function make(
     version,
     kind,
     done,
+    at,
     bytes: usualBytes + more.length,
     members:
       `"eventId":"${eventIdOf(id, version)}","type":"waitless.operation.${kind}","id":"${id}","service":"${record.service}","correlationId":${correlationId},` +
@@ -133,7 +143,14 @@ function runningEvent(about: About, begun: boolean): OperationEvent {
 const progressEvent = (about: About, { at, attempt, progress }: TimelineRow): OperationEvent =>
   make(about, 'progress', { at, attempt, more: `,"progress":${progressJson(progress)}` });
 
-function endEvent(about: About): OperationEvent {
+/** What the last event tells, beside what every event does. */
+export type EndOfOperation = Ended & Pick<OperationRecord, 'service' | 'correlationId' | 'version'>;
+
+/** The last event of an operation that has ended, for those who are told of no other. */
+export const lastEvent = (record: EndOfOperation, id: string): OperationEvent =>
+  endEvent({ record, id, version: record.version });
+
+function endEvent(about: Pick<About, 'id' | 'version'> & { record: EndOfOperation }): OperationEvent {
   const { record } = about;
   const { status, finishedAt, expiresAt, error, reference } = record;
   const more = `,"runAt":null,"finishedAt":"${isoTime(finishedAt)}","expiresAt":${JSON.stringify(isoTime(expiresAt))}`;

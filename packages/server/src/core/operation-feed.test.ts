@@ -1,14 +1,14 @@
-// Whoever follows an operation is told all of it once; many cost the store what one does, and one who does not read is let go.
+// Whoever follows an operation is told all of it once; many cost the store what one does, and the past comes as fast as it is taken.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { OperationRecord, TimelineRow } from '../engine/engine.ts';
 import { Ids } from './ids.ts';
 import { Live } from './live.ts';
 import type { OperationEvent } from './operation-events.ts';
-import { OperationFeeds } from './operation-feed.ts';
+import { type FeedEnd, type Follower, OperationFeeds } from './operation-feed.ts';
 
 /** A store with one operation that is running and reports what the test says. */
-function setUp({ maxWaiters = 10_000 } = {}) {
+function setUp() {
   const asked = { operation: 0, timeline: 0 };
   let record: OperationRecord | undefined = {
     seq: 1,
@@ -58,7 +58,7 @@ function setUp({ maxWaiters = 10_000 } = {}) {
     result: () => Promise.resolve(undefined),
     onSignal: () => {},
   };
-  const live = new Live({ engine, maxWaiters, everyMs: 5 });
+  const live = new Live({ engine, maxWaiters: 1, everyMs: 5 });
   const ids = new Ids({ shard: 0, storeKey: '0'.repeat(64) });
   const feeds = new OperationFeeds({ engine, live, ids });
   return {
@@ -91,29 +91,55 @@ function setUp({ maxWaiters = 10_000 } = {}) {
       record = { ...record!, version: record!.version + 1, status: 'succeeded', finishedAt: 2000, expiresAt: 3000 };
     },
     forget: () => (record = undefined),
-    follow(after = 0, more: { signal?: AbortSignal; tooSlow?: () => void; quietMs?: number } = {}) {
-      const signal = new AbortController().signal;
-      return feeds.follow({ ...record! }, { after, quietMs: 60_000, signal, tooSlow: () => {}, ...more });
+    follow(
+      after = 0,
+      { ready, from = record! }: { ready?: () => Promise<void>; from?: OperationRecord } = {},
+    ): Followed {
+      return new Followed((follower) => feeds.attach({ ...from }, { after, follower }), ready ?? (() => undefined));
     },
   };
 }
 
-async function versionsOf(batches: AsyncIterable<readonly OperationEvent[]>): Promise<number[]> {
-  const versions: number[] = [];
-  for await (const batch of batches) versions.push(...batch.map(({ version }) => version));
-  return versions;
+/** One who follows and writes down what it is told. */
+class Followed implements Follower {
+  readonly batches: (readonly OperationEvent[])[] = [];
+  readonly leave: () => void;
+  readonly #end = Promise.withResolvers<FeedEnd>();
+  readonly ready: () => Promise<void> | undefined;
+
+  constructor(attach: (follower: Follower) => () => void, ready: () => Promise<void> | undefined) {
+    this.ready = ready;
+    this.leave = attach(this);
+  }
+
+  take(events: readonly OperationEvent[]): void {
+    this.batches.push(events);
+  }
+
+  ended(why: FeedEnd): void {
+    this.#end.resolve(why);
+  }
+
+  get versions(): number[] {
+    return this.batches.flatMap((batch) => batch.map(({ version }) => version));
+  }
+
+  async told(why: FeedEnd = 'done'): Promise<number[]> {
+    assert.equal(await this.#end.promise, why);
+    return this.versions;
+  }
 }
+
 const upTo = (last: number, from = 1): number[] => Array.from({ length: last - from + 1 }, (_, i) => from + i);
 /** Everything that is on its way in this process has arrived. */
 const settled = async (): Promise<void> => {
   for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
 };
 
-test('a thousand followers are told all, and each change is read once for all of them', async () => {
+test('a thousand followers are told all, each change is read once for all of them and comes as one array', async () => {
   const store = setUp();
-  const told = Array.from({ length: 1000 }, () => versionsOf(store.follow(2)));
+  const followers = Array.from({ length: 1000 }, () => store.follow(2));
   await settled();
-  assert.equal(store.live.waiting, 1000);
   store.asked.operation = 0;
   store.asked.timeline = 0;
   for (let i = 0; i < 10; i++) {
@@ -125,14 +151,15 @@ test('a thousand followers are told all, and each change is read once for all of
   assert.equal(store.asked.timeline, 10);
   store.end();
   store.tell();
-  for (const versions of await Promise.all(told)) assert.deepEqual(versions, upTo(13, 3));
-  assert.equal(store.live.waiting, 0);
+  for (const follower of followers) assert.deepEqual(await follower.told(), upTo(13, 3));
+  for (const { batches } of followers)
+    for (const [i, batch] of batches.entries()) assert.equal(batch, followers[0]!.batches[i]);
   assert.equal(store.live.has(1), false);
 });
 
-test('changes that come together are read together', async () => {
+test('changes that come together are read and told together', async () => {
   const store = setUp();
-  const told = versionsOf(store.follow(2));
+  const follower = store.follow(2);
   await settled();
   store.asked.operation = 0;
   for (let i = 0; i < 50; i++) {
@@ -143,118 +170,132 @@ test('changes that come together are read together', async () => {
   assert.ok(store.asked.operation <= 2, `${store.asked.operation} reads`);
   store.end();
   store.tell();
-  assert.deepEqual(await told, upTo(53, 3));
+  assert.deepEqual(await follower.told(), upTo(53, 3));
+  assert.ok(follower.batches.length <= 3, `${follower.batches.length} batches`);
 });
 
 test('a long story is read in parts, by those who come late too, and nothing is missing where they meet', async () => {
   const store = setUp();
-  const early = versionsOf(store.follow());
+  const early = store.follow();
   await settled();
   store.report(400);
-  const late = [versionsOf(store.follow()), versionsOf(store.follow(300))];
+  const late = [store.follow(), store.follow(300)];
   store.tell();
-  late.push(versionsOf(store.follow(1)));
+  late.push(store.follow(1));
   store.report(300);
   store.tell();
-  late.push(versionsOf(store.follow(3)));
+  late.push(store.follow(3));
   await settled();
   store.end();
   store.tell();
   const last = 2 + 400 + 300 + 1;
-  assert.deepEqual(await early, upTo(last));
-  const [whole, fromThere, second, fourth] = await Promise.all(late);
+  assert.deepEqual(await early.told(), upTo(last));
+  const [whole, fromThere, second, fourth] = await Promise.all(late.map((follower) => follower.told()));
   assert.deepEqual(whole, upTo(last));
   assert.deepEqual(fromThere, upTo(last, 301));
   assert.deepEqual(second, upTo(last, 2));
   assert.deepEqual(fourth, upTo(last, 4));
 });
 
+test('the past comes no faster than it is taken, and what happens meanwhile comes after it', async () => {
+  const store = setUp();
+  store.report(1200);
+  let go = Promise.withResolvers<void>();
+  const slow = store.follow(0, { ready: () => go.promise });
+  const other = store.follow(2);
+  for (const version of [502, 1001]) {
+    await settled();
+    assert.equal(slow.versions.at(-1), version);
+    store.report(1);
+    store.tell();
+    await settled();
+    assert.equal(slow.versions.at(-1), version, 'and nothing overtakes it');
+    const next = go;
+    go = Promise.withResolvers<void>();
+    next.resolve();
+  }
+  go.resolve();
+  store.end();
+  store.tell();
+  const last = 2 + 1200 + 2 + 1;
+  assert.deepEqual(await slow.told(), upTo(last));
+  assert.deepEqual(await other.told(), upTo(last, 3));
+});
+
 test('what was changed between the record and the beginning of the wait is told, also when nobody says so', async () => {
   const store = setUp();
-  const batches = store.follow(2);
+  const from = { ...store.record };
   store.report(1);
   store.end();
-  assert.deepEqual(await versionsOf(batches), [3, 4]);
+  assert.deepEqual(await store.follow(2, { from }).told(), [3, 4]);
 });
 
 test('a hint that was lost is found by the slow poll, and so is an operation that was forgotten', async () => {
   const store = setUp();
   await store.live.start();
-  const told = versionsOf(store.follow(2));
+  const follower = store.follow(2);
   await settled();
   store.report(1);
   store.end();
-  assert.deepEqual(await told, [3, 4]);
+  assert.deepEqual(await follower.told(), [3, 4]);
   const other = setUp();
   await other.live.start();
-  const forgotten = versionsOf(other.follow(2));
+  const forgotten = other.follow(2);
   await settled();
   other.forget();
-  assert.deepEqual(await forgotten, []);
-  assert.equal(other.live.waiting, 0);
+  assert.deepEqual(await forgotten.told('forgotten'), []);
+  assert.equal(other.live.has(1), false);
   await Promise.all([store.live.stop(), other.live.stop()]);
 });
 
-for (const [what, count, data] of [
-  ['a thousand events', 1002, undefined],
-  ['a megabyte', 70, JSON.stringify('x'.repeat(16_000))],
-] as const) {
-  test(`a follower that leaves ${what} unread is let go; others are not`, async () => {
-    const store = setUp();
-    let cut = 0;
-    const slow = store.follow(2, { tooSlow: () => cut++ })[Symbol.asyncIterator]();
-    const good = versionsOf(store.follow(2));
-    const first = slow.next();
-    await settled();
-    for (let i = 0; i < count; i++) {
-      store.report(1, data);
-      store.tell();
-      await settled();
-    }
-    assert.equal(cut, 1);
-    assert.deepEqual(
-      (await first).value?.map(({ version }) => version),
-      [3],
-    );
-    assert.equal((await slow.next()).done, true);
-    assert.equal(store.live.waiting, 1, 'it counts no longer');
-    store.end();
-    store.tell();
-    assert.deepEqual(await good, upTo(2 + count + 1, 3));
-  });
-}
-
-test('a signal ends it, a stop ends it, and a quiet while is told by an empty batch', async () => {
+test('who leaves is told nothing more, and the last one to leave is followed by nobody', async () => {
   const store = setUp();
-  const controller = new AbortController();
-  const gone = versionsOf(store.follow(2, { signal: controller.signal }));
-  const stopped = versionsOf(store.follow(2));
-  const quiet = store.follow(2, { quietMs: 1 })[Symbol.asyncIterator]();
-  assert.deepEqual((await quiet.next()).value, []);
-  assert.equal(store.live.waiting, 3);
-  controller.abort();
-  assert.deepEqual(await gone, []);
-  assert.equal(store.live.waiting, 2);
+  const [first, second, early] = [store.follow(2), store.follow(2), store.follow()];
+  early.leave();
+  await settled();
+  first.leave();
+  assert.equal(store.live.has(1), true);
+  store.report(1);
+  store.tell();
+  await settled();
+  assert.deepEqual([first.versions, second.versions, early.versions], [[], [3], []]);
+  second.leave();
+  assert.equal(store.live.has(1), false);
+});
+
+test('one that cannot be told ends alone', async () => {
+  const store = setUp();
+  const broken = store.follow(2);
+  const good = store.follow(2);
+  await settled();
+  broken.take = () => {
+    throw new Error('no room');
+  };
+  store.report(1);
+  store.tell();
+  await broken.told('failed');
+  store.end();
+  store.tell();
+  assert.deepEqual(await good.told(), [3, 4]);
+});
+
+test('a stop ends it, in the past and live, and after it nobody is kept', async () => {
+  const store = setUp();
+  store.report(600);
+  const past = store.follow(0, { ready: () => new Promise(() => {}) });
+  const current = store.follow(602);
+  await settled();
   await store.live.stop();
-  assert.deepEqual(await stopped, []);
-  await quiet.return(undefined);
-  assert.equal(store.live.waiting, 0);
-  assert.deepEqual(await versionsOf(store.follow(2)), [], 'after a stop nobody is kept');
+  assert.deepEqual(await past.told('stopped'), upTo(502));
+  assert.deepEqual(await current.told('stopped'), []);
+  assert.deepEqual(await store.follow(602).told('stopped'), []);
 });
 
 test('what is forgotten while it is read is not found, rather than told wrongly', async () => {
   const store = setUp();
   store.report(3);
   store.end();
-  const batches = store.follow();
+  const follower = store.follow();
   store.forget();
-  await assert.rejects(versionsOf(batches), { code: 'not-found' });
-});
-
-test('one that was made and never read counts for nobody', async () => {
-  const store = setUp();
-  store.follow();
-  await settled();
-  assert.equal(store.live.waiting, 0);
-  assert.equal(store.live.has(1), false);
+  assert.deepEqual(await follower.told('forgotten'), []);
 });

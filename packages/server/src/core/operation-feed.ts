@@ -1,5 +1,6 @@
-// Who follows which operation, event by event. However many follow one, its changes are read once and told to all of them; who comes later reads
-// what was before in parts, as fast as it takes them.
+// Who follows which operation, event by event. However many follow one, its changes are read once and told to all of them in the same turn; who comes
+// later reads what was before in parts, as fast as it takes them.
+import { WaitlessError } from '@waitless/protocol';
 import type { Engine, OperationRecord } from '../engine/engine.ts';
 import { noSuchOperation } from './fetch.ts';
 import type { Ids } from './ids.ts';
@@ -8,25 +9,32 @@ import { eventsOf, type OperationEvent } from './operation-events.ts';
 
 /** Rows of a timeline read at once: with the largest progress data 8 MB. */
 const partRows = 500;
-/** What may lie unread for a follower before it is cut off, to come back by its last event. */
-const mostEvents = 1000;
-const mostBytes = 1024 * 1024;
 
 export interface FeedDependencies {
   engine: Pick<Engine, 'operation' | 'timeline'>;
-  live: Pick<Live, 'follow' | 'hold'>;
+  live: Pick<Live, 'follow'>;
   ids: Pick<Ids, 'operationId'>;
 }
 
-export interface FollowOptions {
+/** Why nothing more comes: its last event was told, the server stops, the store has forgotten it, or the past could not be read. */
+export type FeedEnd = 'done' | 'stopped' | 'forgotten' | 'failed';
+
+/** Who is told of an operation. Called in the very turn in which the news came, so nothing in here may wait. */
+export interface Follower {
+  /** The next events, in order and without a gap. What is new comes as one array to all who follow, so that it is put into words once. */
+  take(events: readonly OperationEvent[]): void;
+  /** Asked between two parts of the past: they come as fast as this resolves, and at once without a promise. What is new waits for nobody. */
+  ready(): Promise<void> | undefined;
+  /** From now on it is told what is new. */
+  caughtUp?(): void;
+  /** Called once, unless it has left before. */
+  ended(why: FeedEnd, error?: unknown): void;
+}
+
+export interface AttachOptions {
   /** Newest version that the follower knows of; 0: none. */
   after: number;
-  /** An empty batch comes where nothing has happened for so long. */
-  quietMs: number;
-  /** Ends it. */
-  signal: AbortSignal;
-  /** Called when it reads too slowly; nothing comes after that. */
-  tooSlow: () => void;
+  follower: Follower;
 }
 
 export class OperationFeeds {
@@ -37,44 +45,57 @@ export class OperationFeeds {
     this.#d = dependencies;
   }
 
-  /** Every event after one, up to the record's version or an earlier one, in parts. */
-  async *past(
-    record: OperationRecord,
-    { after, upTo = record.version }: { after: number; upTo?: number },
-  ): AsyncGenerator<OperationEvent[], void, void> {
-    while (after < upTo) {
-      const part = await partOf(this.#d, record, { after, upTo });
+  /** Every event after one, up to the record's version, in parts. */
+  async *past(record: OperationRecord, { after }: { after: number }): AsyncGenerator<OperationEvent[], void, void> {
+    while (after < record.version) {
+      const part = await partOf(this.#d, record, { after, upTo: record.version });
       yield part.events;
       after = part.upTo;
     }
   }
 
   /**
-   * Every event after one, to the last; it ends without that at a stop, or when the operation is forgotten. It counts as one that waits from the moment
-   * it is read, and the caller has made sure that there is room.
+   * Tells the follower every event after one, to the last; never before this has returned. It leaves with the function that this gives, and hears
+   * nothing from then on. Nobody is counted here: whoever holds a connection for it has made sure that there is room for that.
    */
-  async *follow(record: OperationRecord, options: FollowOptions): AsyncGenerator<OperationEvent[], void, void> {
-    if (record.finishedAt !== null) return yield* this.past(record, options);
-    const leave = this.#d.live.hold({ ensured: true });
-    const follower = new Follower(options);
-    const feed = this.#feedOf(record);
-    feed.join(follower);
+  attach(record: OperationRecord, { after, follower }: AttachOptions): () => void {
+    const seat: Seat = { follower, seen: after, live: false, left: false };
+    const feed = record.finishedAt === null ? this.#feedOf(record) : undefined;
+    feed?.join(seat);
+    void this.#catchUp(seat, { record, feed });
+    return () => {
+      seat.left = true;
+      feed?.leave(seat);
+    };
+  }
+
+  /** Reads the past until it meets what the feed has told, and goes on with that: between the two nothing can happen. */
+  async #catchUp(seat: Seat, { record, feed }: { record: OperationRecord; feed: Feed | undefined }): Promise<void> {
+    // Whoever attaches has yet to learn how to leave.
+    await Promise.resolve();
     try {
-      // It is told of all that the feed has not told yet, so the two meet without a gap.
-      const behind = feed.told > record.version;
-      const upTo = behind ? feed.told : record.version;
-      follower.seen = Math.max(upTo, options.after);
-      yield* this.past(behind ? feed.record : record, { after: options.after, upTo });
       for (;;) {
-        const batch = await follower.next();
-        if (!batch) return;
-        yield batch;
-        if (batch.at(-1)?.done) return;
+        if (seat.left) return;
+        const newest = feed && feed.record.version > record.version ? feed.record : record;
+        if (seat.seen >= newest.version) {
+          if (newest.finishedAt !== null) end(seat, 'done');
+          else if (feed!.over) end(seat, feed!.over);
+          else seat.live = true;
+          break;
+        }
+        if (feed?.over && feed.over !== 'done') return end(seat, feed.over);
+        const part = await partOf(this.#d, newest, { after: seat.seen, upTo: newest.version });
+        if (seat.left) return;
+        seat.seen = part.upTo;
+        seat.follower.take(part.events);
+        await seat.follower.ready();
       }
-    } finally {
-      feed.leave(follower);
-      follower.end();
-      leave();
+      if (seat.live) seat.follower.caughtUp?.();
+      else feed?.leave(seat);
+    } catch (error) {
+      feed?.leave(seat);
+      const forgotten = error instanceof WaitlessError && error.code === 'not-found';
+      end(seat, forgotten ? 'forgotten' : 'failed', error);
     }
   }
 
@@ -87,6 +108,22 @@ export class OperationFeeds {
     if (!feed.over) this.#feeds.set(record.seq, feed);
     return feed;
   }
+}
+
+/** The place of one follower. */
+interface Seat {
+  readonly follower: Follower;
+  /** Up to here it was told, or knew already. */
+  seen: number;
+  /** It has caught up, and is told what is new. */
+  live: boolean;
+  left: boolean;
+}
+
+function end(seat: Seat, why: FeedEnd, error?: unknown): void {
+  if (seat.left) return;
+  seat.left = true;
+  seat.follower.ended(why, error);
 }
 
 /** The events after a version that stand in one part of the timeline. */
@@ -110,41 +147,40 @@ async function partOf(
 class Feed {
   /** As it was read last. */
   record: OperationRecord;
+  /** Why nobody is told anything any more. */
+  over: FeedEnd | undefined;
   /** Up to which version those who follow were told. */
-  told: number;
+  #told: number;
   readonly #d: FeedDependencies;
-  readonly #followers = new Set<Follower>();
+  readonly #seats = new Set<Seat>();
   readonly #ended: (feed: Feed) => void;
   #unfollow: (() => void) | undefined;
   #reading = false;
   #again = false;
-  /** Nobody is told anything any more. */
-  over = false;
 
   constructor(dependencies: FeedDependencies, record: OperationRecord, ended: (feed: Feed) => void) {
     this.#d = dependencies;
     this.record = record;
-    this.told = record.version;
+    this.#told = record.version;
     this.#ended = ended;
     this.#unfollow = dependencies.live.follow(record.seq, {
       changed: (version) => {
-        if (version > this.told) void this.#look();
+        if (version > this.#told) void this.#look();
       },
       gone: () => void this.#look(),
-      stopped: () => this.#end(),
+      stopped: () => this.#end('stopped'),
     });
     // What happened between the reading of the record and this moment woke nobody.
     if (this.over) this.#unfollow();
     else void this.#look();
   }
 
-  join(follower: Follower): void {
-    if (this.over) follower.end();
-    else this.#followers.add(follower);
+  join(seat: Seat): void {
+    if (!this.over) this.#seats.add(seat);
   }
 
-  leave(follower: Follower): void {
-    if (this.#followers.delete(follower) && this.#followers.size === 0) this.#end();
+  leave(seat: Seat): void {
+    if (this.#seats.delete(seat) && this.#seats.size === 0) this.#end('done');
   }
 
   /** Reads what is new, once for all; a hint that comes meanwhile makes it read once more. */
@@ -167,83 +203,37 @@ class Feed {
   async #tellNews(): Promise<void> {
     const { seq, nonce, namespace } = this.record;
     const record = await this.#d.engine.operation({ seq, nonce, namespace });
-    if (!record) return this.#end();
+    if (!record) return this.#end('forgotten');
     this.record = record;
-    while (this.told < record.version && !this.over) {
-      const { events, upTo } = await partOf(this.#d, record, { after: this.told, upTo: record.version });
-      this.told = upTo;
-      for (const follower of this.#followers) follower.push(events);
+    while (this.#told < record.version && !this.over) {
+      const { events, upTo } = await partOf(this.#d, record, { after: this.#told, upTo: record.version });
+      this.#told = upTo;
+      for (const seat of this.#seats) if (seat.live) this.#tell(seat, events);
     }
-    if (record.finishedAt !== null) this.#end();
+    if (record.finishedAt !== null) this.#end('done');
   }
 
-  #end(): void {
+  #tell(seat: Seat, told: readonly OperationEvent[]): void {
+    // Who has caught up by itself may be ahead of the others.
+    const events = told[0]!.version > seat.seen ? told : told.filter(({ version }) => version > seat.seen);
+    if (events.length === 0) return;
+    seat.seen = events.at(-1)!.version;
+    try {
+      seat.follower.take(events);
+    } catch (error) {
+      // One that cannot be told must not keep it from the others.
+      this.#seats.delete(seat);
+      end(seat, 'failed', error);
+    }
+  }
+
+  /** Those who are still reading of the past go on to the last event by themselves. */
+  #end(why: FeedEnd): void {
     if (this.over) return;
-    this.over = true;
+    this.over = why;
     this.#unfollow?.();
     this.#ended(this);
-    for (const follower of this.#followers) follower.end();
-    this.#followers.clear();
-  }
-}
-
-/** What one reader has not taken yet. */
-class Follower {
-  /** Up to here it has read by itself, or knows already. */
-  seen = 0;
-  readonly #options: FollowOptions;
-  #waiting: OperationEvent[] = [];
-  #bytes = 0;
-  #over = false;
-  #wake: (() => void) | undefined;
-
-  constructor(options: FollowOptions) {
-    this.#options = options;
-    options.signal.addEventListener('abort', this.end, { once: true });
-    if (options.signal.aborted) this.end();
-  }
-
-  push(told: readonly OperationEvent[]): void {
-    const events = told[0] && told[0].version > this.seen ? told : told.filter(({ version }) => version > this.seen);
-    if (this.#over || events.length === 0) return;
-    const bytes = events.reduce((sum, event) => sum + event.bytes, 0);
-    // However much comes at once, a reader that has taken all before it has not been slow.
-    const slow =
-      this.#waiting.length > 0 &&
-      (this.#waiting.length + events.length > mostEvents || this.#bytes + bytes > mostBytes);
-    if (slow) {
-      this.#waiting = [];
-      this.end();
-      this.#options.tooSlow();
-      return;
-    }
-    this.#waiting.push(...events);
-    this.#bytes += bytes;
-    this.#wake?.();
-  }
-
-  readonly end = (): void => {
-    this.#over = true;
-    this.#options.signal.removeEventListener('abort', this.end);
-    this.#wake?.();
-  };
-
-  /** All that waits; empty after a quiet while; undefined at the end. */
-  async next(): Promise<OperationEvent[] | undefined> {
-    if (this.#waiting.length === 0 && !this.#over) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, this.#options.quietMs);
-        this.#wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-      this.#wake = undefined;
-    }
-    const batch = this.#waiting;
-    if (batch.length === 0 && this.#over) return undefined;
-    this.#waiting = [];
-    this.#bytes = 0;
-    return batch;
+    for (const seat of this.#seats) if (seat.live || why !== 'done') end(seat, why);
+    this.#seats.clear();
   }
 }

@@ -92,7 +92,11 @@ export class Publish {
     const outcomes = await engine.append(events, now);
     return outcomes.map((outcome, i) => {
       if (outcome.kind === 'refused') throw outcome.error;
-      return { id: String(requests[i]!.attributes['id']), position: outcome.position, repeated: outcome.kind === 'repeated' };
+      return {
+        id: String(requests[i]!.attributes['id']),
+        position: outcome.position,
+        repeated: outcome.kind === 'repeated',
+      };
     });
   }
 

@@ -16,7 +16,7 @@ import type { Metrics } from '../lib/metrics.ts';
 import type { Random } from '../lib/random.ts';
 import type { Ids, LeaseName } from './ids.ts';
 import { type Answer, judge, type Verdict } from './lifecycle.ts';
-import type { Live } from './live.ts';
+import type { Ended, Live } from './live.ts';
 import type { Pace } from './pace.ts';
 import type { QueueCounts } from './queue-counts.ts';
 import { attemptUrl, firstPoll } from './polling.ts';
@@ -62,6 +62,16 @@ export class Reply {
     return name && at && (namespace === undefined || namespace === at.namespace) ? { ...name, at } : undefined;
   }
 
+  /** Gives back work that nobody will do: it is ready for the next at once, not after its lease. */
+  async release(tokens: readonly string[]): Promise<void> {
+    const released: LeaseAnswer[] = [];
+    for (const token of tokens) {
+      const lease = await this.leaseOf(token, undefined);
+      if (lease) released.push({ ...lease, serviceName: lease.at.service, answer: { kind: 'released' } });
+    }
+    await this.settle(released);
+  }
+
   /** Records the answers in one commit; each has its own outcome. */
   async settle(answers: readonly LeaseAnswer[]): Promise<SettleOutcome[]> {
     if (answers.length === 0) return [];
@@ -95,7 +105,9 @@ export class Reply {
         if (done && !live.has(seq)) live.remember(seq);
         if (live.has(seq)) {
           const result = done && 'result' in transition && transition.result ? { result: transition.result } : {};
-          live.wake(seq, { version: outcome.version, done, expiresAt: outcome.expiresAt, ...result });
+          const ended = endOf(outcome, { transition, attempt });
+          const news = { version: outcome.version, done, expiresAt: outcome.expiresAt, ...result };
+          live.wake(seq, ended ? { ...news, ended } : news);
         }
       } else metrics.settled.refused++;
       if (log.info)
@@ -162,6 +174,17 @@ export class Reply {
     if (progress) live.wake(lease.seq, { version: outcome.version, done: false });
     return outcome;
   }
+}
+
+/** What the operation's record says of its end; undefined where that needs a look at it, as for a result that is elsewhere. */
+function endOf(
+  { finishedAt, expiresAt }: SettleOutcome & { kind: 'recorded' },
+  { transition, attempt }: { transition: Verdict['transition']; attempt: number },
+): Ended | undefined {
+  if (finishedAt === null || (transition.to !== 'succeeded' && transition.to !== 'failed')) return undefined;
+  if (transition.result?.status === 303) return undefined;
+  const error = transition.to === 'failed' ? transition.error : null;
+  return { status: transition.to, attempt, finishedAt, expiresAt, error, reference: null };
 }
 
 /** For how long others get a result: what the backend says, else the service. */

@@ -11,11 +11,13 @@ import type {
   Submission,
   SubmitOutcome,
 } from '../engine/engine.ts';
+import { type CallbackWanted, mostCallbacks } from '../engine/deliveries.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import type { Random } from '../lib/random.ts';
 import type { Admission, Ticket } from './admission.ts';
+import type { CallbackPlaces } from './callback-url.ts';
 import type { FireAndForget } from './fire-and-forget.ts';
 import type { Ids } from './ids.ts';
 import { rankOf } from './lifecycle.ts';
@@ -34,6 +36,8 @@ export interface SubmitRequest extends KeyedRequest {
   delayMs: number | undefined;
   startByMs: number | undefined;
   priority: number | undefined;
+  /** Who wants to be told of its end. */
+  callback?: CallbackWanted | null;
   /** The caller means to wait for the result: refused before anything is stored where too many wait already. */
   waits: boolean;
 }
@@ -97,6 +101,7 @@ function asProblem(error: unknown): WaitlessError {
 
 export interface SubmitDependencies {
   engine: Pick<Engine, 'submit' | 'atHand'>;
+  callbackPlaces: Pick<CallbackPlaces, 'judge' | 'judgeAll'>;
   services: Services;
   ids: Ids;
   live: Live;
@@ -111,6 +116,7 @@ export interface SubmitDependencies {
 
 export function createSubmit({
   engine,
+  callbackPlaces,
   services,
   ids,
   live,
@@ -180,14 +186,17 @@ export function createSubmit({
     const { service, namespace } = request;
     refuseReadToken(request, ids);
     const startedAt = performance.now();
+    if (request.callback) await callbackPlaces.judge(request.callback.url);
     const now = clock.now();
     const queue = services.knownNumber(namespace, service.name) ?? (await services.number(namespace, service.name));
     if (request.durability === 'none') return forget(request, { queue, now });
     const shared = sharedBy(request);
     const found = atHand(request, { queue, now, shared });
-    const known = found instanceof Promise ? await found : found;
+    const atOnce = found instanceof Promise ? await found : found;
+    // Who is to be told of the end is written down with the operation.
+    const known = atOnce?.kind === 'joined' && request.callback ? undefined : atOnce;
     if (known?.kind === 'stored') return toHit(request, known.stored);
-    if (request.waits) live.ensureRoom();
+    if (request.waits) live.ensureRoom(namespace);
     if (known) {
       metrics.joined++;
       return toAccepted(known, { request, shared });
@@ -209,6 +218,7 @@ export function createSubmit({
   /** All in one call of the store, which sees them one after another; what is wrong with one is told in its place. */
   async function submitAll(requests: readonly SubmitRequest[]): Promise<(Submitted | WaitlessError)[]> {
     const startedAt = performance.now();
+    const judged = await callbackPlaces.judgeAll(requests.flatMap(({ callback }) => callback?.url ?? []));
     const now = clock.now();
     const answers: (Submitted | WaitlessError)[] = [];
     const made: { at: number; one: Omit<Prepared, 'ticket'> }[] = [];
@@ -216,6 +226,8 @@ export function createSubmit({
       const { service, namespace } = request;
       try {
         refuseReadToken(request, ids);
+        const refused = request.callback && judged.get(request.callback.url);
+        if (refused) throw refused;
         const queue = services.knownNumber(namespace, service.name) ?? (await services.number(namespace, service.name));
         answers[at] = forgotten;
         if (request.durability === 'none') await forget(request, { queue, now });
@@ -301,6 +313,12 @@ export function createSubmit({
         );
       case 'full':
         throw ticket!.refusal();
+      case 'callbacks-full':
+        throw new WaitlessError(
+          'too-many-callbacks',
+          `the same is being computed already and ${mostCallbacks} callbacks wait for its end, as many as may; submit without Callback-Url, or repeat after Retry-After`,
+          { members: { accepted: false } },
+        );
       case 'new':
       case 'joined':
       case 'replayed': {
@@ -335,10 +353,10 @@ export function createSubmit({
   /** News of the end of an accepted operation, or undefined when it did not end within the wait. */
   function waitForEnd(
     { seq, record }: Accepted,
-    { waitMs, signal }: { waitMs: number; signal: AbortSignal },
+    { namespace, waitMs, signal }: { namespace: string; waitMs: number; signal: AbortSignal },
   ): Promise<News | undefined> {
     if (record?.finishedAt != null) return Promise.resolve({ version: record.version, done: true });
-    return live.wait(seq, { version: 0, onlyDone: true, timeoutMs: waitMs, signal });
+    return live.wait(seq, { namespace, version: 0, onlyDone: true, timeoutMs: waitMs, signal });
   }
 
   return { submit, submitAll, waitForEnd };
@@ -392,6 +410,7 @@ export function toSubmission(
           },
     key,
     sharing,
+    callback: request.callback ?? null,
   };
 }
 

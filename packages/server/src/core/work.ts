@@ -114,7 +114,8 @@ export function createWork({ engine, ids, live, clock, fireAndForget, counts, lo
     const now = clock.now();
     const kept = takeKept({ namespace, service, max, leaseMs });
     if (kept.length > 0) return kept;
-    const leave = waitMs > 0 ? live.hold() : undefined;
+    if (waitMs > 0) live.ensureRoom(namespace);
+    const leave = waitMs > 0 ? live.hold(namespace) : undefined;
     const over = new AbortController();
     const end = (): void => over.abort();
     // A worker that waits is let go by its time limit, by the end of its connection, by a request that nobody keeps, and by the stop of the server.

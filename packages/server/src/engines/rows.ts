@@ -1,6 +1,7 @@
 // How both engines write an operation's states, and how its columns become a record.
 import type { OperationStatus } from '@waitless/protocol';
 import { headerOf } from '../core/lifecycle.ts';
+import type { DeliveryState } from '../engine/deliveries.ts';
 import type { LeaseKind, OperationFilter, OperationRecord, Queue } from '../engine/engine.ts';
 
 /** States as stored. `ready` and `waiting` are both `queued`; every stage from `succeeded` on is an end. */
@@ -15,6 +16,11 @@ export const statusOfStage: readonly OperationStatus[] = [
   'failed',
   'cancelled',
 ];
+
+/** In the order of the numbers they are stored as. */
+export const deliveryStates: readonly DeliveryState[] = ['waiting', 'sending', 'delivered', 'dead'];
+/** An operation is kept for so long after the last delivery that tells of it has ended. */
+export const keptAfterDeliveryMs = 86_400_000;
 
 export const kindOf = (code: number | null): LeaseKind | null =>
   code === leaseKinds.push ? 'push' : code === leaseKinds.pull ? 'pull' : code === leaseKinds.later ? 'later' : null;

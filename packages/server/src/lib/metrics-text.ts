@@ -5,6 +5,7 @@ import type { Metrics } from './metrics.ts';
 export interface Gauges {
   waiters: number;
   attemptsInFlight: number;
+  deliveriesInFlight: number;
   bodyBytes: number;
   operations: { service: string; status: string; count: number }[];
 }
@@ -48,6 +49,10 @@ export function metricsRegistry(
   counter('waitless_leases_total', 'Leases given to workers and attempts begun.', [], () => [[{}, metrics.leased]]);
   counter('waitless_attempts_total', 'Requests sent to backends.', [], () => [[{}, metrics.attempts]]);
   counter('waitless_polls_total', 'Times a backend that answers later was asked.', [], () => [[{}, metrics.polls]]);
+  counter('waitless_delivery_attempts_total', 'Callbacks sent.', [], () => [[{}, metrics.deliveryAttempts]]);
+  counter('waitless_deliveries_total', 'Tries of callbacks, by what came of them.', ['outcome'], () =>
+    Object.entries(metrics.deliveries).map(([outcome, n]) => [{ outcome }, n]),
+  );
   counter('waitless_settlements_total', 'Answers recorded or refused, by what they led to.', ['outcome'], () =>
     Object.entries(metrics.settled).map(([outcome, n]) => [{ outcome }, n]),
   );
@@ -102,6 +107,7 @@ export function metricsRegistry(
   };
   gauge('waitless_waiters', 'Requests held until something happens.', [], (g) => [[{}, g.waiters]]);
   gauge('waitless_attempts_in_flight', 'Attempts at backends right now.', [], (g) => [[{}, g.attemptsInFlight]]);
+  gauge('waitless_deliveries_in_flight', 'Callbacks on their way right now.', [], (g) => [[{}, g.deliveriesInFlight]]);
   gauge('waitless_body_bytes', 'Bytes of bodies held in memory.', [], (g) => [[{}, g.bodyBytes]]);
   gauge('waitless_operations', 'Operations kept, by service and status.', ['service', 'status'], (g) =>
     g.operations.map(({ service, status, count }) => [{ service, status }, count]),

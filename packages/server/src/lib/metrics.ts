@@ -17,6 +17,10 @@ export interface Metrics {
   settled: { succeeded: number; failed: number; queued: number; later: number; refused: number };
   attempts: number;
   polls: number;
+  /** Notices sent. */
+  deliveryAttempts: number;
+  /** What came of tries to deliver; `returned`: not sent, or interrupted by our own end; `lost`: too late to be recorded. */
+  deliveries: { delivered: number; failed: number; dead: number; returned: number; lost: number };
   httpResponses: Map<number, number>;
   swept: number;
   expired: number;
@@ -35,6 +39,8 @@ export const newMetrics = (): Metrics => ({
   settled: { succeeded: 0, failed: 0, queued: 0, later: 0, refused: 0 },
   attempts: 0,
   polls: 0,
+  deliveryAttempts: 0,
+  deliveries: { delivered: 0, failed: 0, dead: 0, returned: 0, lost: 0 },
   httpResponses: new Map(),
   swept: 0,
   expired: 0,

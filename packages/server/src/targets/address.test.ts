@@ -134,6 +134,21 @@ test('S1-S39: every spelling of what is closed is refused, however it is resolve
   });
 });
 
+test('a callback is refused in its own words, and so that nothing was accepted', async () => {
+  const guard = addressGuard({ isAllowed: () => false, resolve: () => Promise.resolve([]) });
+  for (const [url, words] of [
+    ['http://10.0.0.1/', /^the host of Callback-Url is not found, is not public, or is this server itself; /],
+    ['http://unknown.example/', /^the host of Callback-Url is not found/],
+    ['http://1.1.1.1:25/', /^the port of Callback-Url is not one for HTTP; take 80/],
+  ] as const)
+    await assert.rejects(guard.check(url, 'callback'), {
+      code: 'callback-url-forbidden',
+      status: 422,
+      message: words,
+      members: { accepted: false },
+    });
+});
+
 test('S39: ports are those of HTTP, and above 1023 those that no other protocol is known for', () => {
   for (const port of [80, 443, 1024, 3000, 7878, 8000, 8080, 8443, 9000, 65_535])
     assert.equal(isOpenPort(port), true, `${port}`);

@@ -84,7 +84,7 @@ export interface GuardOptions {
   /** Whether this server itself is there: a target that leads back would call itself without end. */
   isOwn?: (host: string, port: number, path?: string) => boolean;
   /** By default the system's resolver. */
-  resolve?: (name: string) => Promise<LookupAddress[]>;
+  resolve?: ((name: string) => Promise<LookupAddress[]>) | undefined;
 }
 
 /** A resolver that says nothing for so long gets no more of the caller's time. */
@@ -94,7 +94,7 @@ type LookupCallback = (error: Error | null, address: string | LookupAddress[], f
 
 export interface AddressGuard {
   /** Throws 422 unless every address behind the URL may be connected to now. */
-  check(url: string): Promise<void>;
+  check(url: string, place?: Place): Promise<void>;
   /** False for a URL that is refused as it stands; of a name nothing more is known before it is looked up. */
   fits(url: string): boolean;
   /** Like `dns.lookup`, for connections: gives vetted addresses alone, so what was judged is what is connected to. */
@@ -105,21 +105,36 @@ export interface AddressGuard {
 
 export const forbiddenTarget = 'target-forbidden';
 
-const forbidden = (sentence: string, detail: string): WaitlessError =>
-  new WaitlessError(forbiddenTarget, sentence, { members: { errors: [{ pointer: '/target/url', detail }] } });
+/** What callers of the API name. */
+export type Place = 'target' | 'callback';
+
+const forbidden = (place: Place, detail: string, { what, mend }: { what: string; mend: string }): WaitlessError =>
+  place === 'target'
+    ? new WaitlessError(
+        forbiddenTarget,
+        `the ${what} of the target ${detail}; ${mend}, or name the service in the config file`,
+        {
+          members: {
+            errors: [{ pointer: '/target/url', detail: what === 'host' ? detail : `has a ${what} that ${detail}` }],
+          },
+        },
+      )
+    : new WaitlessError('callback-url-forbidden', `the ${what} of Callback-Url ${detail}; ${mend}`, {
+        members: { accepted: false },
+      });
 
 /** One text for every reason that shows only by looking, so that nobody learns which names and addresses there are. */
-const refusal = (): WaitlessError =>
-  forbidden(
-    'the host of the target is not found, is not public, or is this server itself; mend it, start the server with --allow-network for its range, or name the service in its config file',
-    'is not found, is not public, or is this server itself',
-  );
+const refusal = (place: Place = 'target'): WaitlessError =>
+  forbidden(place, 'is not found, is not public, or is this server itself', {
+    what: 'host',
+    mend: 'mend it, or start the server with --allow-network for its range',
+  });
 
-const portRefusal = (): WaitlessError =>
-  forbidden(
-    'the port of the target is not one for HTTP; take 80, 443 or one from 1024 on that no other protocol is known for, or name the service in the config file',
-    'has a port that is not one for HTTP',
-  );
+const portRefusal = (place: Place): WaitlessError =>
+  forbidden(place, 'is not one for HTTP', {
+    what: 'port',
+    mend: 'take 80, 443 or one from 1024 on that no other protocol is known for',
+  });
 
 const hostOf = (url: URL): string => url.hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '');
 
@@ -146,23 +161,23 @@ export function addressGuard({ isAllowed, isOwn = () => false, resolve = resolve
   }
 
   /** What can be said of a URL without looking its host up. */
-  function refusalAsItStands(text: string): WaitlessError | undefined {
+  function refusalAsItStands(text: string, place: Place): WaitlessError | undefined {
     const url = new URL(text);
     const [host, port] = [hostOf(url), portOf(url)];
-    if (!isOpenPort(port)) return portRefusal();
-    return own(host, port, url.pathname) || (isIP(host) !== 0 && !may(host)) ? refusal() : undefined;
+    if (!isOpenPort(port)) return portRefusal(place);
+    return own(host, port, url.pathname) || (isIP(host) !== 0 && !may(host)) ? refusal(place) : undefined;
   }
 
   return {
-    async check(text) {
-      const refused = refusalAsItStands(text);
+    async check(text, place = 'target') {
+      const refused = refusalAsItStands(text, place);
       if (refused) throw refused;
       const url = new URL(text);
       if (isIP(hostOf(url)) !== 0) return;
       const found = await vetted(hostOf(url)).catch(() => undefined);
-      if (!found || found.some(({ address }) => own(address, portOf(url)))) throw refusal();
+      if (!found || found.some(({ address }) => own(address, portOf(url)))) throw refusal(place);
     },
-    fits: (text) => refusalAsItStands(text) === undefined,
+    fits: (text) => refusalAsItStands(text, 'target') === undefined,
     lookup(name, options, callback) {
       // oxlint-disable promise/no-callback-in-promise -- the shape of dns.lookup, which connections ask for
       void vetted(name).then(

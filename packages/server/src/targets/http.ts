@@ -1,13 +1,13 @@
 // Carries one request to an HTTP backend as it came, and brings the answer back as it was.
 import { hash } from 'node:crypto';
-import type { LookupFunction } from 'node:net';
 import { hopByHopHeaders } from '@waitless/protocol';
-import type { Agent, buildConnector } from 'undici';
+import type { Agent } from 'undici';
 import type { OutboundRequest, Target } from '../core/dispatch.ts';
 import type { ServiceConfig } from '../config/config-shape.ts';
 import type { Log } from '../lib/log.ts';
 import { isSignatureField, signatureFields } from '../lib/webhook-signature.ts';
 import { type AddressGuard, forbiddenTarget } from './address.ts';
+import { guardedConnector } from './guarded-connector.ts';
 
 type Sent = Awaited<ReturnType<Target['send']>>;
 
@@ -51,7 +51,7 @@ export function httpTarget({
     return new undici.Agent({
       headersTimeout: 0,
       bodyTimeout: 0,
-      connect: kind === 'guarded' ? guardedConnector(undici, guard) : { timeout: connectMs },
+      connect: kind === 'guarded' ? guardedConnector(undici, { guard, timeoutMs: connectMs }) : { timeout: connectMs },
       keepAliveTimeout: keepAliveMs,
       maxHeaderSize: mostHeaderBytes,
       pipelining: 1,
@@ -142,22 +142,6 @@ export function httpTarget({
       }
     },
   };
-}
-
-/** Connects to vetted addresses alone, and looks once more at what it is connected to before anything is sent. */
-function guardedConnector(
-  { buildConnector: build }: typeof import('undici'),
-  guard: AddressGuard,
-): buildConnector.connector {
-  const connect = build({ timeout: connectMs, lookup: guard.lookup as LookupFunction });
-  return (options, done) =>
-    connect(options, (...[error, socket]) => {
-      const refused = socket && guard.refusalOf(socket);
-      if (!socket) return done(error ?? new Error('there is no connection'), null);
-      if (!refused) return done(null, socket);
-      socket.destroy();
-      done(refused, null);
-    });
 }
 
 type RawHeaders = (string | Buffer)[];

@@ -1,11 +1,10 @@
 // The answer to a batch: one outcome for each item, as an array or as lines.
 import type { Outlooks } from '../../core/outlook.ts';
-import { receiptJson } from '../../core/document.ts';
 import type { Services } from '../../core/services.ts';
 import type { Accepted, Submitted } from '../../core/submit.ts';
+import { outcomeMembers } from '../json/outcome.ts';
 import type { Answer, Exchange } from './exchange.ts';
 import { problemAnswer } from './problems.ts';
-import { storedFields } from './results.ts';
 
 export const jsonType = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
 export const linesType = /^application\/(?:x-)?ndjson\s*(?:;|$)/i;
@@ -72,18 +71,7 @@ export function outcomeJson(
     return `{"status":${status},${at < 0 ? '' : `"retryAfter":${headers[at + 1]},`}"problem":${body as string}}`;
   }
   if (outcome.kind === 'forgotten') return '{"status":202}';
-  if (outcome.kind === 'stored') {
-    const { id, correlationId, stored, ageMs } = outcome;
-    const receipt = receiptJson({ ...stored.operation, id, correlationId }, exchange.base);
-    const [, age, , cacheStatus] = storedFields(stored, ageMs);
-    return `{"status":200,"operation":${receipt},"stored":true,"age":${age},"cacheStatus":"${cacheStatus}"}`;
-  }
-  const { replayed, fromStore, cacheStatus } = outcome;
+  const fromStore = outcome.kind === 'stored' || outcome.fromStore;
   const retryAfter = fromStore ? undefined : pauses(outcome);
-  const more =
-    (retryAfter === undefined ? '' : `,"retryAfter":${retryAfter}`) +
-    (fromStore ? ',"stored":true' : '') +
-    (replayed ? ',"replayed":true' : '') +
-    (cacheStatus === undefined ? '' : `,"cacheStatus":"${cacheStatus}"`);
-  return `{"status":${fromStore ? 200 : 202},"operation":${receiptJson(outcome, exchange.base)}${more}}`;
+  return `{"status":${fromStore ? 200 : 202},${outcomeMembers(outcome, { base: exchange.base, retryAfter })}}`;
 }

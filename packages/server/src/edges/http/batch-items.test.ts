@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { WaitlessError } from '@waitless/protocol';
-import { type BatchItem, readArray, readLines } from './batch-items.ts';
-import { JsonScan } from './batch-scan.ts';
+import type { CallItem } from '../json/call-item.ts';
+import { readArray, readLines } from './batch-items.ts';
+import { JsonScan } from '../json/scan.ts';
 
 const bytes = (text: string): Buffer => Buffer.from(text, 'utf8');
-const one = (text: string): BatchItem => {
+const one = (text: string): CallItem => {
   const [item, ...more] = readArray(bytes(`[${text}]`));
   assert.equal(more.length, 0);
   if (item instanceof WaitlessError) throw item;
@@ -144,7 +145,7 @@ describe('an item that is wrong spoils no other', () => {
       assert.ok(wrong instanceof WaitlessError);
       assert.deepEqual([wrong.status, wrong.code], [400, 'invalid-parameter']);
       assert.equal((wrong.members!['errors'] as { pointer: string }[])[0]!.pointer, pointer);
-      assert.equal((read[2] as BatchItem).service, 'other');
+      assert.equal((read[2] as CallItem).service, 'other');
       // In lines the same item is as wrong, and its line is named.
       const lines = readLines(bytes(`{"service":"jobs"}\n\n${item}\n{"service":"other"}`));
       assert.ok(lines[1] instanceof WaitlessError);
@@ -270,11 +271,11 @@ describe('lines', () => {
         Buffer.concat([bytes('{"service":"a"}\r\n\n'), Buffer.from(line as string), bytes('\n{"service":"b"}\n')]),
       );
       assert.equal(read.length, 3);
-      assert.equal((read[0] as BatchItem).service, 'a');
+      assert.equal((read[0] as CallItem).service, 'a');
       assert.ok(read[1] instanceof WaitlessError);
       assert.deepEqual([read[1].code, read[1].members!['line']], [code, 3]);
       assert.match(read[1].message, /^line 3: /);
-      assert.equal((read[2] as BatchItem).service, 'b');
+      assert.equal((read[2] as CallItem).service, 'b');
     });
   }
 

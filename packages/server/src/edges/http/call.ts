@@ -5,10 +5,11 @@ import { receiptJson } from '../../core/document.ts';
 import type { Outlooks } from '../../core/outlook.ts';
 import type { Services } from '../../core/services.ts';
 import type { Accepted, Hit, SubmitVerbs } from '../../core/submit.ts';
+import { storedFields } from '../json/outcome.ts';
 import type { Answer, Exchange, Handler } from './exchange.ts';
 import type { Waiting } from './fields.ts';
 import { ofOperation } from './problems.ts';
-import { inMemory, type Replayed, replayAnswer, storedFields } from './results.ts';
+import { inMemory, type Replayed, replayAnswer } from './results.ts';
 import { readSubmission } from './submission.ts';
 
 export interface CallDependencies {
@@ -66,6 +67,7 @@ export function callHandler({ services, submit, fetch, outlooks, streamOf, maxWa
         query: exchange.query,
         headers: exchange.headers,
         rawHeaders: exchange.rawHeaders,
+        base: exchange.base,
       },
       { services, maxWaitMs },
     );
@@ -81,7 +83,9 @@ export function callHandler({ services, submit, fetch, outlooks, streamOf, maxWa
     if (outcome.kind === 'stored') return storedAnswer(exchange, outcome, fetch.replayOf(outcome.stored));
     const waitMs = hold.waitMs - (performance.now() - receivedAt);
     const news =
-      waits || outcome.fromStore ? await submit.waitForEnd(outcome, { waitMs, signal: exchange.signal }) : undefined;
+      waits || outcome.fromStore
+        ? await submit.waitForEnd(outcome, { namespace: exchange.namespace, waitMs, signal: exchange.signal })
+        : undefined;
     if (news?.done) {
       const replayed = news.result ? inMemory(outcome, news.result) : await ended(exchange, outcome);
       if (replayed) return withSubmitHeaders(replayAnswer(exchange, replayed), outcome, hold);

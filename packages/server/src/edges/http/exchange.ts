@@ -33,8 +33,31 @@ export interface Answer {
   body?: string | Uint8Array | AsyncIterable<Uint8Array>;
   /** Of a body that streams; sent as Content-Length. */
   bodyBytes?: number;
-  /** Of a body that streams: aborts when it is not to be waited for any longer that the client reads. */
-  cut?: AbortSignal;
+  /** In the place of a body: begins what goes on for as long as its reader stays. The last answer of its connection. */
+  stream?: (reader: StreamReader) => void;
+}
+
+/** Bytes of a stream, made once and sent to many. */
+export interface Piece {
+  /** With the framing of a chunk around it. */
+  chunk: Buffer;
+  /** Where the bytes themselves begin; two after them are framing again. */
+  from: number;
+  /** How many events it tells. */
+  events: number;
+}
+
+export interface StreamReader {
+  /** At once; a reader that has fallen too far behind is cut off. */
+  send(piece: Piece): void;
+  /** Undefined where the reader keeps up; otherwise resolves when it has caught up, or is gone. */
+  taken(): Promise<void> | undefined;
+  /** In good order, after all that was sent. */
+  end(): void;
+  /** What came is not all. */
+  cut(): void;
+  /** Called once, whoever ended it; at once where that has happened. */
+  onGone(gone: () => void): void;
 }
 
 export type Handler = (exchange: Exchange) => Promise<Answer> | Answer;

@@ -99,23 +99,13 @@ export function durability(headers: FieldLookup): Durability {
   return value as Durability;
 }
 
-/** How to get what a header that is not built is for. */
-const insteadOf = (name: string): string =>
-  name.startsWith('callback-')
-    ? ', and fetch the result: with Prefer: wait=N, or by polling the Operation-Location'
-    : '';
-
 /** Refuses what is documented and not built yet, so that nobody believes in it. */
 export function refuseUnbuilt(headers: FieldLookup): void {
   for (const [name, written] of unbuiltRequestHeaders) {
     if (headers(name) !== undefined)
-      throw new WaitlessError(
-        'not-implemented',
-        `${written} is not built yet; send the request without it${insteadOf(name)}`,
-        {
-          members: { accepted: false },
-        },
-      );
+      throw new WaitlessError('not-implemented', `${written} is not built yet; send the request without it`, {
+        members: { accepted: false },
+      });
   }
 }
 

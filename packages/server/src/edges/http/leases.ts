@@ -1,19 +1,28 @@
 // The worker's side over HTTP: taking leases, and answering them one by one or piggybacked on the next call.
-import { hash } from 'node:crypto';
 import { isName, WaitlessError } from '@waitless/protocol';
 import type { Answer as AttemptAnswer } from '../../core/lifecycle.ts';
 import { progressJson } from '../../core/document.ts';
 import { type LeaseAnswer, type Reply, settleError } from '../../core/reply.ts';
 import type { Services } from '../../core/services.ts';
-import type { Work, WorkVerb } from '../../core/work.ts';
-import type { ProgressReport, ResultContent, SettleOutcome } from '../../engine/engine.ts';
+import type { WorkVerb } from '../../core/work.ts';
+import type { SettleOutcome } from '../../engine/engine.ts';
 import { isoTime } from '../../lib/clock.ts';
+import {
+  content,
+  failFields,
+  longestLeaseSeconds,
+  progressFields,
+  readFail,
+  readProgress,
+  readReply,
+  replyFields,
+} from '../json/lease-answers.ts';
+import { leaseMembers, wholeBody } from '../json/lease.ts';
+import { fieldError, Shape } from '../json/shape.ts';
 import type { Exchange, Handler } from './exchange.ts';
 import { jsonAnswer } from './exchange.ts';
 import { jsonBody } from './json-body.ts';
 import { namedService } from './named-service.ts';
-import { bodyMember } from './results.ts';
-import { fieldError, Shape } from './shape.ts';
 
 export interface LeasesDependencies {
   services: Services;
@@ -25,8 +34,6 @@ export interface LeasesDependencies {
 const envelopeBytes = 16 * 1024 * 1024;
 const controlBytes = 256 * 1024;
 const mostLeases = 1000;
-const longestLeaseSeconds = 86_400;
-const mostProgressDataBytes = 16 * 1024;
 
 export function leaseHandlers({ services, work, reply, maxWaitMs }: LeasesDependencies) {
   const lease: Handler = async (exchange) => {
@@ -72,22 +79,16 @@ export function leaseHandlers({ services, work, reply, maxWaitMs }: LeasesDepend
     });
     const [settled, taken] = await Promise.allSettled([settling, taking]);
     if (taken.status === 'fulfilled' && (settled.status === 'rejected' || exchange.signal.aborted))
-      await giveBack(taken.value);
+      await reply.release(taken.value.map(({ token }) => token));
     if (settled.status === 'rejected') throw settled.reason;
     if (taken.status === 'rejected') throw taken.reason;
-    const leases = await Promise.all(taken.value.map((item) => leaseJson(item, service.name)));
+    const leases = await Promise.all(
+      taken.value.map(
+        async (item) => `{${leaseMembers(item, { service: service.name, body: await wholeBody(item.body) })}}`,
+      ),
+    );
     return jsonAnswer(200, `{"settled":${JSON.stringify(settled.value)},"leases":[${leases.join(',')}]}`);
   };
-
-  /** Work that nobody will get: whoever asked is gone. It is ready for the next at once, not after its lease. */
-  async function giveBack(taken: readonly Work[]): Promise<void> {
-    const released: LeaseAnswer[] = [];
-    for (const { token } of taken) {
-      const lease = await reply.leaseOf(token, undefined);
-      if (lease) released.push({ ...lease, serviceName: lease.at.service, answer: { kind: 'released' } });
-    }
-    await reply.settle(released);
-  }
 
   /** The lease of a token in the URL; the token is the credential, a key that comes along must be of the same namespace. */
   async function held(exchange: Exchange) {
@@ -123,7 +124,7 @@ export function leaseHandlers({ services, work, reply, maxWaitMs }: LeasesDepend
 
   const fail: Handler = async (exchange) => {
     const { value } = await jsonBody(exchange, { limit: controlBytes });
-    return settledAnswer(await settleOne(exchange, readFail(value, '')));
+    return settledAnswer(await settleOne(exchange, readFail(new Shape(value, '', failFields))));
   };
 
   const release: Handler = async (exchange) => {
@@ -147,7 +148,7 @@ export function leaseHandlers({ services, work, reply, maxWaitMs }: LeasesDepend
 
   const progress: Handler = async (exchange) => {
     const { value, verbatim } = await jsonBody(exchange, { limit: controlBytes, verbatim: { key: 'data', depth: 1 } });
-    const report = readProgress(value, verbatim);
+    const report = readProgress(new Shape(value, '', progressFields), verbatim[0]);
     const outcome = await reply.extend(await held(exchange), { leaseMs: undefined, progress: report });
     return jsonAnswer(
       200,
@@ -157,13 +158,6 @@ export function leaseHandlers({ services, work, reply, maxWaitMs }: LeasesDepend
 
   return { lease, reply: replyOne, fail, release, extend, progress };
 }
-
-const content = (status: number, headers: string[], body: Uint8Array): ResultContent => ({
-  status,
-  headers,
-  body,
-  hash: hash('sha256', body, 'base64url'),
-});
 
 function resultStatus(value: string | undefined): number {
   if (value === undefined) return 200;
@@ -196,90 +190,13 @@ function settleReader(verbatim: string[]): (item: unknown, index: number) => Set
       if (shape.any('release') !== true) throw fieldError('invalid-parameter', `${at}/release`, 'must be true');
       return { token, answer: { kind: 'released' } };
     }
-    if (shape.has('fail')) return { token, answer: readFail(shape.any('fail'), `${at}/fail`) };
-    const reply = new Shape(shape.any('reply'), `${at}/reply`, ['status', 'headers', 'body', 'bodyBase64']);
-    const status = reply.number('status', { least: 200, most: 599, whole: true }) ?? 200;
-    if (status === 202)
-      throw fieldError(
-        'invalid-parameter',
-        `${at}/reply/status`,
-        'must not be 202: this reply is the answer that was promised for later',
-      );
+    if (shape.has('fail')) return { token, answer: readFail(new Shape(shape.any('fail'), `${at}/fail`, failFields)) };
+    const reply = new Shape(shape.any('reply'), `${at}/reply`, replyFields);
     const text = reply.has('body') ? verbatim[used++]! : undefined;
-    return {
-      token,
-      answer: {
-        kind: 'response',
-        response: content(
-          status,
-          readHeaders(reply.any('headers'), `${at}/reply/headers`),
-          readBody(reply, text, `${at}/reply`),
-        ),
-      },
-    };
-  };
-}
-
-/** A string is its UTF-8 bytes, any other JSON value its source text as it came. */
-function readBody(shape: Shape, text: string | undefined, at: string): Buffer {
-  if (text !== undefined && shape.has('bodyBase64'))
-    throw fieldError('invalid-parameter', at, 'must not have both body and bodyBase64');
-  if (shape.has('bodyBase64')) {
-    const base64 = shape.needText('bodyBase64', { most: envelopeBytes });
-    if (!/^[A-Za-z0-9+/]*={0,2}$/.test(base64) || base64.length % 4 !== 0)
-      throw fieldError('invalid-parameter', `${at}/bodyBase64`, 'is not base64');
-    return Buffer.from(base64, 'base64');
-  }
-  if (text === undefined) return Buffer.alloc(0);
-  const value = shape.any('body');
-  return Buffer.from(typeof value === 'string' ? value : text, 'utf8');
-}
-
-const fieldName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/;
-// oxlint-disable-next-line no-control-regex -- RFC 9110 5.5: what a field value may hold
-const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/;
-
-function readHeaders(value: unknown, at: string): string[] {
-  if (value === undefined) return [];
-  const pairs: unknown[] = Array.isArray(value)
-    ? value
-    : typeof value === 'object' && value !== null
-      ? Object.entries(value)
-      : [null];
-  if (pairs.length > 100) throw fieldError('invalid-parameter', at, 'must not have more than 100 fields');
-  return pairs.flatMap((pair) => {
-    const [name, text] = Array.isArray(pair) && pair.length === 2 ? (pair as unknown[]) : [];
-    if (typeof name !== 'string' || typeof text !== 'string' || !fieldName.test(name) || !fieldValue.test(text))
-      throw fieldError('invalid-parameter', at, 'must be an object of header fields or a list of [name, value] pairs');
-    return /^(content-length|transfer-encoding|connection)$/i.test(name) ? [] : [name, text];
-  });
-}
-
-function readFail(value: unknown, at: string): AttemptAnswer {
-  const shape = new Shape(value, at, ['code', 'message', 'retry', 'retryAfter']);
-  const retryAfterMs = shape.pauseMs('retryAfter');
-  return {
-    kind: 'failure',
-    code: shape.needText('code', { least: 1, most: 128 }),
-    message: shape.needText('message'),
-    retry: shape.boolean('retry') ?? true,
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-  };
-}
-
-function readProgress(value: unknown, verbatim: string[]): ProgressReport {
-  const shape = new Shape(value, '', ['stage', 'percent', 'message', 'data']);
-  const data = shape.has('data') ? verbatim[0] : undefined;
-  if (data !== undefined && Buffer.byteLength(data) > mostProgressDataBytes)
-    throw fieldError('payload-too-large', '/data', `must not be larger than ${mostProgressDataBytes} bytes`);
-  const stage = shape.text('stage', { most: 128 });
-  const percent = shape.number('percent', { least: 0, most: 100 });
-  const message = shape.text('message');
-  return {
-    ...(stage === undefined ? {} : { stage }),
-    ...(percent === undefined ? {} : { percent }),
-    ...(message === undefined ? {} : { message }),
-    ...(data === undefined ? {} : { data }),
+    const value = reply.any('body');
+    // A string is its UTF-8 bytes, any other JSON value its source text as it came.
+    const body = text === undefined ? undefined : Buffer.from(typeof value === 'string' ? value : text, 'utf8');
+    return { token, answer: readReply(reply, { at: `${at}/reply`, body, mostBytes: envelopeBytes }) };
   };
 }
 
@@ -314,18 +231,4 @@ async function record(
       ? { status: error.status, code: error.code, detail: error.message }
       : { status: 503, code: 'storage-unavailable', detail: 'the answer could not be stored' };
   });
-}
-
-/** Put together by hand: the request's head is JSON text already and must not be taken apart. */
-async function leaseJson(work: Work, service: string): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  if (work.body instanceof Uint8Array) chunks.push(work.body);
-  else for await (const chunk of work.body) chunks.push(chunk);
-  const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
-  const correlation = work.correlationId === null ? `"${work.id}"` : JSON.stringify(work.correlationId);
-  return (
-    `{"token":"${work.token}","operation":{"id":"${work.id}","correlationId":${correlation},"service":"${service}","labels":${work.labels === null ? '{}' : JSON.stringify(work.labels)},` +
-    `"createdAt":"${isoTime(work.createdAt)}"},"request":${work.head.slice(0, -1)},${bodyMember(body)}},"attempt":${work.attempt},"lastAttempt":${work.lastAttempt},` +
-    `"deadline":${work.deadlineAt === null ? 'null' : `"${isoTime(work.deadlineAt)}"`},"expiresAt":"${isoTime(work.leaseUntil)}"}`
-  );
 }

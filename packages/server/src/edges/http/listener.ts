@@ -1,7 +1,7 @@
 // The HTTP edge's socket side: accepts requests, judges their raw form, finds the handler, writes the answer.
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { type ErrorCode, errorTable, exposedHeaders, WaitlessError } from '@waitless/protocol';
+import { type ErrorCode, errorTable, exposedHeaders, routes, WaitlessError } from '@waitless/protocol';
 import type { BodyBudget } from '../../core/body-budget.ts';
 import { noSuchOperation } from '../../core/fetch.ts';
 import { idAllowance, KeyGuesses } from '../../lib/key-guesses.ts';
@@ -10,14 +10,18 @@ import type { Metrics } from '../../lib/metrics.ts';
 import { limitFields } from '../../lib/rate-limit-fields.ts';
 import type { Service } from '../../lib/service.ts';
 import type { Auth, Caller } from '../auth.ts';
+import type { Upgrade, Visit } from '../edge.ts';
 import { baseOf, type BaseOptions, clientAddress } from './base-url.ts';
 import { type Answer, type Exchange, fieldLookup, type FieldLookup } from './exchange.ts';
 import { problemAnswer } from './problems.ts';
 import { checkHeaders, checkTarget, servedMethods } from './raw-checks.ts';
-import { type ReadTokens, tokensIn, type Visit, withoutReferrer } from './read-tokens.ts';
+import { type ReadTokens, tokensIn, withoutReferrer } from './read-tokens.ts';
 import { RequestBodies } from './request-body.ts';
 import { heldBytes, respond } from './respond.ts';
 import type { Match } from './router.ts';
+import { operationsIn } from './stream.ts';
+import { upgradeOf, upgradesOnly, wantsWebSocket } from './upgrades.ts';
+import { Watchers } from './watchers.ts';
 import { WrongGuess } from './wrong-guess.ts';
 
 export interface ListenerOptions {
@@ -67,10 +71,12 @@ export class HttpListener implements Service {
   readonly #server: Server;
   readonly #bodies: RequestBodies;
   readonly #guesses = new KeyGuesses(() => performance.now(), idAllowance);
+  #accept: ((upgrade: Upgrade) => void) | undefined;
   #find: ((method: string, path: string) => Match) | undefined;
   #requests = 0;
   #connections = 0;
   readonly #sockets = new Set<Socket>();
+  readonly #watchers = new Watchers();
   #stopping = false;
   #url = '';
 
@@ -86,6 +92,7 @@ export class HttpListener implements Service {
       noDelay: true,
       // Judged here, to answer with a problem document.
       requireHostHeader: false,
+      ...upgradesOnly((request) => this.#accept !== undefined && wantsWebSocket(request)),
     });
     this.#server.maxHeadersCount = 0;
     this.#server.timeout = Math.max(120_000, options.maxWaitMs + 70_000);
@@ -99,6 +106,7 @@ export class HttpListener implements Service {
     this.#server.on('checkExpectation', (request, response) =>
       this.#refuse(request, response, new WaitlessError('expectation-failed')),
     );
+    this.#server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket as Socket, head));
     this.#server.on('clientError', onClientError);
     this.#server.on('connect', (_, socket: Socket) =>
       refuseRaw(socket, { status: 405, code: 'method-not-allowed', more: `Allow: ${servedMethods}\r\n` }),
@@ -113,6 +121,11 @@ export class HttpListener implements Service {
   /** Routes are given after construction, since handlers know what the listener serves. */
   route(find: (method: string, path: string) => Match): void {
     this.#find = find;
+  }
+
+  /** Connections that are to be WebSockets are handed on; without this they are answered as if they did not ask. */
+  onUpgrade(accept: (upgrade: Upgrade) => void): void {
+    this.#accept = accept;
   }
 
   start(): Promise<void> {
@@ -149,7 +162,10 @@ export class HttpListener implements Service {
     const hush = setTimeout(() => {
       for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
     }, silentMs);
-    const cut = setTimeout(() => this.#server.closeAllConnections(), this.#options.shutdownTimeoutMs);
+    const cut = setTimeout(() => {
+      this.#watchers.cutAll();
+      this.#server.closeAllConnections();
+    }, this.#options.shutdownTimeoutMs);
     await closed;
     clearTimeout(cut);
     clearTimeout(hush);
@@ -170,16 +186,11 @@ export class HttpListener implements Service {
 
   async #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): Promise<void> {
     const { auth, readTokens, metrics, log, base: baseOptions } = this.#options;
-    const requestId = `${this.#options.requestIdPrefix}${(++this.#requests).toString(36)}`;
+    const requestId = this.#nextId();
     const headers = fieldLookup(request);
     const socket: CountingSocket = request.socket;
     const inHand = (socket[requestsInHand] = (socket[requestsInHand] ?? 0) + 1);
-    const caller: Caller = {
-      host: request.headers.host ?? '',
-      origin: request.headers.origin,
-      authorization: request.headers.authorization,
-      address: () => clientAddress(request, baseOptions.isTrustedProxy),
-    };
+    const caller = this.#callerOf(request);
     const method = request.method!;
     let exchange: HttpExchange | undefined;
     let base = '';
@@ -244,7 +255,7 @@ export class HttpListener implements Service {
           expectsContinue,
         });
         // As an id that nobody has, whether there is such an operation or not.
-        if (visit && !visit.opens(match.params['id'])) throw noSuchOperation();
+        if (visit && !namedBy(match, target.query).every((id) => visit.opens(id))) throw noSuchOperation();
         const made = match.handler(exchange);
         answer = made instanceof Promise ? await made : made;
       }
@@ -273,7 +284,7 @@ export class HttpListener implements Service {
       );
     }
     const cutOff = mustClose(request, answer);
-    const isLast = this.#stopping || cutOff;
+    const isLast = this.#stopping || cutOff || answer.stream !== undefined;
     if (isLast) answer.headers.push('Connection', 'close');
     metrics.httpResponses.set(answer.status, (metrics.httpResponses.get(answer.status) ?? 0) + 1);
     const held = heldBytes(answer);
@@ -282,6 +293,8 @@ export class HttpListener implements Service {
       await respond(response, answer, {
         headOnly: method === 'HEAD',
         unread: cutOff && !request.complete ? request : undefined,
+        watchers: this.#watchers,
+        alone: socket[requestsInHand] === 1,
       });
     } catch (error) {
       // The head is out already: cutting the connection is the only way left to say that the body is not whole.
@@ -289,18 +302,50 @@ export class HttpListener implements Service {
       response.destroy();
     }
     if (held > 0) this.#options.budget.release(held);
-    // A stream began before the stop that ends it, and nothing in it says that its connection ends as well.
-    if (this.#stopping && !isLast && answer.cut) socket.destroySoon();
     socket[requestsInHand]!--;
     exchange?.releaseBody();
   }
 
+  #nextId(): string {
+    return `${this.#options.requestIdPrefix}${(++this.#requests).toString(36)}`;
+  }
+
+  #callerOf(request: IncomingMessage): Caller {
+    const { host = '', origin, authorization } = request.headers;
+    const { isTrustedProxy } = this.#options.base;
+    return { host, origin, authorization, address: () => clientAddress(request, isTrustedProxy) };
+  }
+
+  #upgrade(request: IncomingMessage, socket: CountingSocket, head: Buffer): void {
+    // Answers to what was sent before would come out in the middle of the other protocol.
+    if ((socket[requestsInHand] ?? 0) > 0) return void socket.destroy();
+    const { auth, readTokens, metrics, base } = this.#options;
+    const caller = this.#callerOf(request);
+    const upgrade = upgradeOf({
+      request,
+      socket,
+      head,
+      caller,
+      requestId: this.#nextId(),
+      base: () => baseOf(request, base, this.#url),
+      auth,
+      readTokens,
+      stopping: this.#stopping,
+      asGuess: (error, guess) => this.#slowed(error, guess, caller),
+      metrics,
+    });
+    if (upgrade) this.#accept!(upgrade);
+  }
+
   /** An unknown id or token is 404, until its address has tried more of them than anybody has by mistake. What is known is answered all the same. */
-  #asGuess(error: unknown, exchange: HttpExchange | undefined, { address }: Caller): unknown {
+  #asGuess(error: unknown, exchange: HttpExchange | undefined, caller: Caller): unknown {
     if (!(error instanceof WaitlessError)) return error;
     const named = error.code === 'not-found' ? (exchange?.params['id'] ?? exchange?.params['token']) : undefined;
     const guess = error instanceof WrongGuess ? error.guess : named;
-    if (guess === undefined) return error;
+    return guess === undefined ? error : this.#slowed(error, guess, caller);
+  }
+
+  #slowed(error: unknown, guess: string, { address }: Caller): unknown {
     const from = address();
     const pauseMs = this.#guesses.pauseMs(from);
     if (pauseMs === 0) {
@@ -319,7 +364,7 @@ export class HttpListener implements Service {
   }
 
   #refuse(request: IncomingMessage, response: ServerResponse, error: WaitlessError): void {
-    const requestId = `${this.#options.requestIdPrefix}${(++this.#requests).toString(36)}`;
+    const requestId = this.#nextId();
     const answer = problemAnswer(error, { base: this.#url, requestId });
     answer.headers.push('Request-Id', requestId, 'Connection', 'close');
     void respond(response, answer, { headOnly: request.method === 'HEAD', unread: undefined });
@@ -335,6 +380,10 @@ function mustClose(request: IncomingMessage, answer: Answer): boolean {
     ? request.headers['transfer-encoding'] !== undefined
     : Number(declared) > drainBytes || request.headers.expect !== undefined;
 }
+
+/** The operations that a request is about: of a route without any a token opens nothing. */
+const namedBy = ({ route, params }: Match, query: string): readonly (string | undefined)[] =>
+  route.path === routes.stream.path ? operationsIn(query) : [params['id']];
 
 function preflight(headers: FieldLookup): Answer {
   return {

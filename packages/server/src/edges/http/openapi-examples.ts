@@ -1,5 +1,12 @@
 // What the protocol tables do not hold and a reader of the OpenAPI document wants: types of parameters, examples, words about each tag.
-import { callMethods, durabilities, errorTable, operationStatuses, type Route } from '@waitless/protocol';
+import {
+  callMethods,
+  deliveryStates,
+  durabilities,
+  errorTable,
+  operationStatuses,
+  type Route,
+} from '@waitless/protocol';
 
 export type Fields = Record<string, unknown>;
 
@@ -13,6 +20,7 @@ export interface ParameterDetail {
 const duration: Fields = { type: 'string', pattern: '^\\d+(\\.\\d+)?(ms|s|m|h|d)$' };
 const namePattern = '^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$';
 const id = '00w8k3v9q2m4x8z7r6t5w1y0n2b4c8';
+const deliveryId = 'dlv_5b1f0c9d2e7a48361c0d9e8f7a6b5c4d1z';
 
 export const headerDetails: Readonly<Record<string, ParameterDetail>> = {
   Prefer: { schema: { type: 'string' }, example: 'wait=10' },
@@ -25,6 +33,9 @@ export const headerDetails: Readonly<Record<string, ParameterDetail>> = {
   'Operation-Labels': { schema: { type: 'string' }, example: 'customer=42, region=eu' },
   'Operation-Durability': { schema: { type: 'string', enum: [...durabilities], default: 'stored' }, example: 'stored' },
   'Result-Key': { schema: { type: 'string', minLength: 1 }, example: 'customer-42' },
+  'Callback-Url': { schema: { type: 'string', format: 'uri', maxLength: 2048 }, example: 'https://example.com/done' },
+  'Callback-Events': { schema: { type: 'string', enum: ['progress'] }, example: 'progress' },
+  'Callback-Body': { schema: { type: 'string', enum: ['full', 'thin'], default: 'full' }, example: 'thin' },
   'Cache-Control': { schema: { type: 'string' }, example: 'no-cache' },
   traceparent: { schema: { type: 'string' }, example: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' },
   tracestate: { schema: { type: 'string' }, example: 'vendor=value' },
@@ -44,6 +55,7 @@ export const queryDetails: Readonly<Record<string, ParameterDetail>> = {
     schema: { type: 'string', pattern: `^(${operationStatuses.join('|')})(,(${operationStatuses.join('|')}))*$` },
     example: 'queued,running',
   },
+  'deliveries status': { schema: { type: 'string', enum: [...deliveryStates] }, example: 'dead' },
   correlationId: { schema: { type: 'string' }, example: 'conversation-42' },
   createdAfter: { schema: { type: 'string', format: 'date-time' }, example: '2026-01-01T00:00:00Z' },
   createdBefore: { schema: { type: 'string', format: 'date-time' }, example: '2026-02-01T00:00:00Z' },
@@ -59,6 +71,11 @@ export const queryDetails: Readonly<Record<string, ParameterDetail>> = {
 export const pathDetails: Readonly<Record<string, ParameterDetail>> = {
   service: { schema: { type: 'string', pattern: namePattern }, example: 'score', description: 'Name of the service.' },
   id: { schema: { type: 'string', minLength: 1 }, example: id, description: 'The operation id.' },
+  'deliveries id': {
+    schema: { type: 'string', pattern: '^dlv_[0-9a-z]{33,43}$' },
+    example: deliveryId,
+    description: 'The delivery id.',
+  },
   token: {
     schema: { type: 'string', minLength: 1 },
     description: 'The lease token: a capability for one attempt, to be kept secret.',
@@ -116,7 +133,8 @@ export const tagDescriptions: Readonly<Record<Route['tag'], string>> = {
   workers:
     'Take work under a lease and answer it. The token of a lease is a capability for one attempt; backends that answer 202 use the same routes later.',
   services: 'The services there are, with their live counts.',
-  callbacks: 'The secrets that callbacks are signed with.',
+  callbacks:
+    'Notices to URLs of your choice: what became of each, having one sent again, and the secrets they are signed with.',
   operate: 'Health, metrics, this document and pages for people.',
 };
 
@@ -133,7 +151,7 @@ export function bodyExamples(serverUrl: string): Readonly<Record<string, unknown
     labels: { customer: '42' },
     createdAt: time,
     resourceLocation: `${self}/result`,
-    links: { self, result: `${self}/result`, timeline: `${self}/timeline` },
+    links: { self, result: `${self}/result`, timeline: `${self}/timeline`, deliveries: `${self}/deliveries` },
   };
   const operation = {
     ...receipt,
@@ -166,6 +184,21 @@ export function bodyExamples(serverUrl: string): Readonly<Record<string, unknown
     },
   };
   const token = 'TOKEN';
+  const delivery = {
+    id: deliveryId,
+    operation: id,
+    eventId: `${id}_4`,
+    correlationId: 'conversation-42',
+    url: 'https://example.com/done',
+    body: 'full',
+    status: 'waiting',
+    attempt: 1,
+    createdAt: '2026-01-05T10:00:06.000Z',
+    nextAt: '2026-01-05T10:00:11.200Z',
+    endedAt: null,
+    code: 'unexpected-status',
+    links: { self: `${serverUrl}/v1/deliveries/${deliveryId}`, operation: self },
+  };
   return {
     OperationReceipt: receipt,
     Operation: operation,
@@ -215,6 +248,23 @@ export function bodyExamples(serverUrl: string): Readonly<Record<string, unknown
       source: 'api',
       savedAt: time,
       document: { target: { url: 'https://score.example.com', headers: {} }, timeout: '5m', concurrency: 4 },
+    },
+    Delivery: delivery,
+    DeliveryPage: { items: [delivery], next: null },
+    DeliveryWithAttempts: {
+      ...delivery,
+      attempts: [
+        {
+          attempt: 1,
+          at: '2026-01-05T10:00:06.005Z',
+          durationMs: 41,
+          status: 500,
+          code: 'unexpected-status',
+          detail: 'the receiver answered 500',
+          answer: 'out of order',
+          nextAt: '2026-01-05T10:00:11.200Z',
+        },
+      ],
     },
     CallbackSecretPage: {
       items: [

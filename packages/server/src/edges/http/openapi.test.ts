@@ -162,8 +162,8 @@ describe('OpenAPI document', () => {
     const queries = used((route) => (route.query ?? []).map(({ name }) => name));
     const paths = used((route) => [...route.path.matchAll(/\{([a-z]+)/g)].map(([, name]) => name!));
     const headers = used((route) => route.headers ?? []);
-    for (const name of Object.keys(queryDetails)) assert.ok(queries.has(name), name);
-    for (const name of Object.keys(pathDetails)) assert.ok(paths.has(name), name);
+    for (const name of Object.keys(queryDetails)) assert.ok(queries.has(name.split(' ').at(-1)!), name);
+    for (const name of Object.keys(pathDetails)) assert.ok(paths.has(name.split(' ').at(-1)!), name);
     for (const name of Object.keys(headerDetails)) assert.ok(headers.has(name) || name === 'If-None-Match', name);
     for (const name of Object.keys(answerHeaders))
       assert.ok(!headerTable.some((entry) => entry.direction === 'response' && entry.name === name), name);

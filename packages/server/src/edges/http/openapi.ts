@@ -124,12 +124,15 @@ function operation(operationId: string, route: Route, method: CallMethod, contex
 }
 
 function parametersOf(route: Route): Fields[] {
+  // Where a name means something else in one collection, that stands under both.
+  const detail = (of: typeof pathDetails, name: string): ParameterDetail | undefined =>
+    of[`${route.path.split('/')[2]} ${name}`] ?? of[name];
   const inPath = [...route.path.matchAll(/\{([a-z]+)…?\}/g)].map(([, name]) =>
-    parameter('path', name!, pathDetails[name!]),
+    parameter('path', name!, detail(pathDetails, name!)),
   );
   const inQuery = (route.query ?? [])
     .filter(({ built }) => built !== false)
-    .map(({ name, summary }) => queryParameter(name, summary));
+    .map(({ name, summary }) => queryParameter(name, summary, detail(queryDetails, name)));
   const built = (name: string): boolean =>
     builtHeaders.some((entry) => entry.direction === 'request' && entry.name === name);
   const headers = (route.headers ?? []).filter(built);
@@ -155,8 +158,8 @@ function parameter(
   };
 }
 
-function queryParameter(name: string, summary: string): Fields {
-  if (!name.endsWith('.*')) return parameter('query', name, queryDetails[name], summary);
+function queryParameter(name: string, summary: string, detail: ParameterDetail | undefined): Fields {
+  if (!name.endsWith('.*')) return parameter('query', name, detail, summary);
   // An exploded object puts its own keys into the query: the one way to say "any parameter that begins with this".
   const prefix = name.slice(0, -2);
   return {
@@ -197,7 +200,7 @@ const lines: Readonly<Record<string, string>> = { BatchRequest: 'BatchItem', Bat
 const streamSchema: Fields = {
   type: 'string',
   description:
-    'Server-Sent Events. `data` of each is an `OperationEvent`, `event` what its type ends with, `id` its `eventId`.',
+    'Server-Sent Events. `data` of each is an `OperationEvent`, `event` what its type ends with, `id` its `eventId`, or in a stream of many operations the place in all of them.',
 };
 
 /** Content of a body by what the route table calls it. */
@@ -206,6 +209,7 @@ function contentOf(kind: string, { examples }: Context): Fields {
   if (kind === 'css') return { 'text/css': { schema: { type: 'string' } } };
   if (kind === 'html') return { 'text/html': { schema: { type: 'string' } } };
   if (kind === 'text') return { 'text/plain': { schema: { type: 'string' } } };
+  if (kind === 'events') return { 'text/event-stream': { schema: streamSchema } };
   if (kind === 'json') return { 'application/json': { schema: { type: 'object' } } };
   const inJson = (name: string): Fields => ({
     schema: component('schemas', name),

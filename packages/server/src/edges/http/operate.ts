@@ -1,4 +1,4 @@
-// What operators and people look at: health, metrics, the OpenAPI document, the page at /, explanations of errors.
+// What operators and people look at: health, metrics, the OpenAPI and AsyncAPI documents, the page at /, explanations of errors.
 import type { Operation, ServiceSummary } from '@waitless/protocol';
 import { WaitlessError } from '@waitless/protocol';
 import { operationJson } from '../../core/document.ts';
@@ -28,6 +28,7 @@ const recentOperations = 20;
 /** Loaded when somebody looks: machines never do, and every start would pay for it. */
 const pages = {
   openapi: () => import('./openapi.ts'),
+  asyncapi: () => import('./asyncapi.ts'),
   home: () => import('./pages/home-page.ts'),
   frame: () => import('./pages/page.ts'),
   problem: () => import('./pages/problem-page.ts'),
@@ -86,6 +87,11 @@ export function operateHandlers({
     return jsonAnswer(200, JSON.stringify(openApiDocument({ version, serverUrl: exchange.base })));
   };
 
+  const asyncapi: Handler = async (exchange) => {
+    const { asyncApiDocument } = await pages.asyncapi();
+    return jsonAnswer(200, JSON.stringify(asyncApiDocument({ version, serverUrl: exchange.base })));
+  };
+
   const listServices: Handler = async (exchange) =>
     jsonAnswer(200, JSON.stringify({ items: await summaries(exchange.namespace), next: null }));
 
@@ -132,7 +138,7 @@ export function operateHandlers({
     body: (await pages.style()).stylesheet,
   });
 
-  return { livez, readyz, metrics, openapi, listServices, home, problem, style };
+  return { livez, readyz, metrics, openapi, asyncapi, listServices, home, problem, style };
 }
 
 async function html(status: number, body: string): Promise<Answer> {

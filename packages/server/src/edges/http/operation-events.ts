@@ -4,14 +4,15 @@ import type { Live } from '../../core/live.ts';
 import { eventIdOf, eventJson, versionOf } from '../../core/operation-events.ts';
 import type { OperationFeeds } from '../../core/operation-feed.ts';
 import type { OperationRecord } from '../../engine/engine.ts';
-import { type Answer, type Exchange, type Handler, jsonAnswer } from './exchange.ts';
+import { type Answer, type Exchange, type Handler, jsonAnswer, type StreamReader } from './exchange.ts';
 import type { OperationHandlers } from './operations.ts';
-import { frame, heartbeatMs, prefersJson, streamAnswer, streamBody } from './sse.ts';
+import { frame, piecesOf, prefersJson, streamAnswer } from './sse.ts';
+import { pieceOf } from './watchers.ts';
 
 export interface OperationEventsDependencies {
   fetch: Pick<Fetch, 'operation'>;
   feeds: OperationFeeds;
-  live: Pick<Live, 'ensureRoom'>;
+  live: Pick<Live, 'ensureRoom' | 'hold'>;
   operations: Pick<OperationHandlers, 'snapshot'>;
 }
 
@@ -26,13 +27,34 @@ export function operationEventHandlers({ fetch, feeds, live, operations }: Opera
     if (over && reset === undefined)
       // EventSource connects again after every end of a stream; this is how it is told that there is no more.
       return { status: 204, headers: ['Cache-Control', 'no-store', ...headers] };
-    if (!over && record.finishedAt === null) live.ensureRoom();
+    if (record.finishedAt === null) live.ensureRoom(namespace);
     const before = reset === undefined ? undefined : await resetFrame(record, { id, base, detail: reset });
-    const cut = new AbortController();
-    const signal =
-      mostMs === undefined ? exchange.signal : AbortSignal.any([exchange.signal, AbortSignal.timeout(mostMs)]);
-    const batches = feeds.follow(record, { after, quietMs: heartbeatMs, signal, tooSlow: () => cut.abort() });
-    return streamAnswer(streamBody(batches, { id, base, before }), cut.signal, headers);
+    return streamAnswer(streamTo(record, { id, base, after, before, mostMs }), headers);
+  }
+
+  /** Keeps nothing of the request: it may go on for days. */
+  function streamTo(
+    record: OperationRecord,
+    { id, base, after, before, mostMs }: Told,
+  ): (reader: StreamReader) => void {
+    return (reader) => {
+      if (before !== undefined) reader.send(pieceOf(before, 1));
+      const letGo = record.finishedAt === null ? live.hold(record.namespace) : undefined;
+      const over = mostMs === undefined ? undefined : setTimeout(() => reader.end(), mostMs);
+      const leave = feeds.attach(record, {
+        after,
+        follower: {
+          take: (events) => reader.send(piecesOf(events, { id, base })),
+          ready: () => reader.taken(),
+          ended: (why) => (why === 'failed' ? reader.cut() : reader.end()),
+        },
+      });
+      reader.onGone(() => {
+        clearTimeout(over);
+        leave();
+        letGo?.();
+      });
+    };
   }
 
   /** Where events cannot go on from what the client names, it is told so, and where the operation stands. */
@@ -57,6 +79,16 @@ export function operationEventHandlers({ fetch, feeds, live, operations }: Opera
   };
 
   return { events, streamOf };
+}
+
+interface Told {
+  id: string;
+  base: string;
+  after: number;
+  /** What stands before the events. */
+  before: string | undefined;
+  /** How long it may go on. */
+  mostMs: number | undefined;
 }
 
 /** From which version on to tell, and why a client's own place will not do. */

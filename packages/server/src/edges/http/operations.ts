@@ -8,6 +8,7 @@ import type { Outlook } from '../../core/outlook.ts';
 import type { Services } from '../../core/services.ts';
 import type { OperationRecord } from '../../engine/engine.ts';
 import { type Answer, type Exchange, type Handler, jsonAnswer } from './exchange.ts';
+import { limitOf } from './limit.ts';
 import { ofOperation } from './problems.ts';
 import { parseQuery } from './query.ts';
 import { envelopeAnswer, matchesEtag, replayAnswer } from './results.ts';
@@ -18,9 +19,6 @@ export interface OperationsDependencies {
   ids: Ids;
   maxWaitMs: number;
 }
-
-const defaultLimit = 50;
-const mostLimit = 1000;
 
 export function operationHandlers({ fetch, services, ids, maxWaitMs }: OperationsDependencies) {
   const document = (
@@ -169,7 +167,7 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
     const beforeSeq = place(query.get('cursor'), exchange.namespace);
     const page = await fetch.list({
       namespace: exchange.namespace,
-      limit: limit(query.get('limit')),
+      limit: limitOf(query.get('limit')),
       ...(service === undefined ? {} : { service }),
       ...(correlationId === undefined ? {} : { correlationId }),
       ...(key === undefined ? {} : { key }),
@@ -205,8 +203,8 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
   }
 
   const timeline: Handler = async (exchange) => {
-    const { record, rows, backendStatus } = await fetch.timeline(exchange.params['id']!, exchange.namespace);
-    return jsonAnswer(200, timelineJson(record, rows, { backendStatus }));
+    const { record, rows, ...more } = await fetch.timeline(exchange.params['id']!, exchange.namespace);
+    return jsonAnswer(200, timelineJson(record, rows, { ...more, deliveryId: (number) => ids.deliveryId(number) }));
   };
 
   const cancel: Handler = async (exchange): Promise<Answer> => {
@@ -249,13 +247,6 @@ function time(value: string | undefined, name: string): number | undefined {
   if (Number.isNaN(ms))
     throw new WaitlessError('invalid-parameter', `${name} must be an RFC 3339 time such as 2026-01-31T12:00:00Z`);
   return ms;
-}
-
-function limit(value: string | undefined): number {
-  if (value === undefined) return defaultLimit;
-  if (!/^[1-9]\d{0,3}$/.test(value) || Number(value) > mostLimit)
-    throw new WaitlessError('invalid-parameter', `limit must be a whole number from 1 to ${mostLimit}`);
-  return Number(value);
 }
 
 function states(value: string | undefined): OperationStatus[] | undefined {

@@ -2,15 +2,8 @@
 import { type Route, takesTokens, WaitlessError } from '@waitless/protocol';
 import type { Ids } from '../../core/ids.ts';
 import type { Clock } from '../../lib/clock.ts';
+import type { Visit } from '../edge.ts';
 import { WrongGuess } from './wrong-guess.ts';
-
-/** What the holder of a token may do: read these operations, for so long. */
-export interface Visit {
-  namespace: string;
-  opens(id: string | undefined): boolean;
-  /** Milliseconds until the token expires. */
-  leftMs: number;
-}
 
 export interface VisitRequest {
   query: string;
@@ -44,20 +37,26 @@ export class ReadTokens {
     if (second !== undefined) throw new WaitlessError('invalid-parameter', '"token" stands twice in the query');
     if (authorization !== undefined)
       throw new WaitlessError('invalid-parameter', 'send an API key or ?token=, not both: one of them is too much');
-    const grant = this.#ids.readGrant(token);
-    if (!grant)
-      throw new WrongGuess('invalid-token', {
-        detail: 'the token in ?token= is none of this server: it was changed, cut short or never made',
-        guess: token,
-      });
-    const leftMs = grant.expiresAt - this.#clock.now();
-    if (leftMs <= 0)
-      throw new WaitlessError('invalid-token', 'the token in ?token= has expired; make a new one with POST /v1/tokens');
+    const visit = this.visitOf(token);
     if (!route.readableByToken)
       throw new WaitlessError(
         'insufficient-scope',
         'a read-only token opens the look-ups of its operations and nothing else; send an API key',
       );
+    return visit;
+  }
+
+  /** What a token opens. Throws 401 for one that is none. */
+  visitOf(token: string): Visit {
+    const grant = this.#ids.readGrant(token);
+    if (!grant)
+      throw new WrongGuess('invalid-token', {
+        detail: 'the read-only token is none of this server: it was changed, cut short or never made',
+        guess: token,
+      });
+    const leftMs = grant.expiresAt - this.#clock.now();
+    if (leftMs <= 0)
+      throw new WaitlessError('invalid-token', 'the read-only token has expired; make a new one with POST /v1/tokens');
     return {
       namespace: grant.namespace,
       opens: (id) => grant.operations.some((key) => this.#ids.operationId(key) === id),

@@ -1,6 +1,7 @@
 // Writes an answer to the socket, whole or streamed, never faster than it is read.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Answer } from './exchange.ts';
+import type { Watchers } from './watchers.ts';
 
 /** How long a refused body is read on and thrown away, so that its sender gets to read the refusal. */
 const lingerMs = 2000;
@@ -16,15 +17,32 @@ export function heldBytes({ body }: Answer): number {
   return (typeof body === 'string' || body instanceof Uint8Array) && body.length > pieceBytes ? body.length : 0;
 }
 
+export interface RespondOptions {
+  headOnly: boolean;
+  unread: IncomingMessage | undefined;
+  /** Where answers may be streams. */
+  watchers?: Watchers;
+  /** No other request of the connection is in hand. */
+  alone?: boolean;
+}
+
 export async function respond(
   response: ServerResponse,
   answer: Answer,
-  { headOnly, unread }: { headOnly: boolean; unread: IncomingMessage | undefined },
+  { headOnly, unread, watchers, alone = false }: RespondOptions,
 ): Promise<void> {
-  const { status, headers } = answer;
+  const { status, headers, stream } = answer;
   const body =
     typeof answer.body === 'string' && answer.body.length > pieceBytes ? Buffer.from(answer.body) : answer.body;
   if (response.destroyed) return;
+  if (stream) {
+    response.writeHead(status, headers);
+    if (headOnly) return void response.end();
+    const watcher = watchers!.begin(response, { alone });
+    stream(watcher);
+    if (!watcher.ownsSocket) await new Promise<void>((resolve) => response.once('close', resolve));
+    return;
+  }
   if (body === undefined) {
     if (status !== 204 && status !== 304) headers.push('Content-Length', '0');
     response.writeHead(status, headers);
@@ -56,7 +74,6 @@ export async function respond(
   if (answer.bodyBytes !== undefined) headers.push('Content-Length', String(answer.bodyBytes));
   response.writeHead(status, headers);
   if (!headOnly) {
-    answer.cut?.addEventListener('abort', () => response.destroy(), { once: true });
     for await (const chunk of body) {
       if (!response.write(chunk) && !(await drained(response))) return void response.destroy();
     }

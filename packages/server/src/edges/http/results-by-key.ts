@@ -7,13 +7,14 @@ import type { Ids } from '../../core/ids.ts';
 import type { KeyAsked, LookUp } from '../../core/look-up.ts';
 import type { Outlooks } from '../../core/outlook.ts';
 import type { Services } from '../../core/services.ts';
+import { storedFields } from '../json/outcome.ts';
 import { acceptedAnswer } from './call.ts';
 import type { Answer, Exchange, Handler } from './exchange.ts';
 import { correlationId, forwarded } from './fields.ts';
 import { namedService } from './named-service.ts';
 import type { OperationHandlers } from './operations.ts';
 import { parseQuery } from './query.ts';
-import { envelopeAnswer, replayAnswer, storedFields } from './results.ts';
+import { envelopeAnswer, replayAnswer } from './results.ts';
 
 export interface ResultsByKeyDependencies {
   services: Services;

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { buffer } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
-import { bodyMember, envelopeAnswer, matchesEtag, replayAnswer, type Replayed } from './results.ts';
+import { bodyMember } from '../json/body-member.ts';
+import { envelopeAnswer, matchesEtag, replayAnswer, type Replayed } from './results.ts';
 
 const replayed = (
   status: number,

@@ -1,9 +1,9 @@
 // Replays a stored result: the backend's status, end-to-end fields and bytes, less what must not act on our origin.
-import { isUtf8 } from 'node:buffer';
 import { isReplayable, type OperationStatus, WaitlessError } from '@waitless/protocol';
 import type { Replay } from '../../core/fetch.ts';
 import type { Accepted } from '../../core/submit.ts';
-import type { ResultContent, StoredResult } from '../../engine/engine.ts';
+import type { ResultContent } from '../../engine/engine.ts';
+import { bodyMember } from '../json/body-member.ts';
 import type { Answer, Exchange } from './exchange.ts';
 
 export interface Replayed {
@@ -26,12 +26,6 @@ export function inMemory(accepted: Accepted, result: ResultContent): Replayed {
       body: result.body,
     },
   };
-}
-
-/** Age and Cache-Status (RFC 9111, RFC 9211) of a stored result: whole seconds, and a negative time to live where it is served stale. */
-export function storedFields({ freshUntil, storedAt }: StoredResult, ageMs: number): string[] {
-  const ttl = freshUntil === null ? '' : `; ttl=${Math.floor((freshUntil - storedAt - ageMs) / 1000)}`;
-  return ['Age', String(Math.floor(ageMs / 1000)), 'Cache-Status', `waitless; hit${ttl}`];
 }
 
 /** Not replayed bare: a redirect or a login of the backend would act on the client as if it were ours. */
@@ -138,12 +132,4 @@ async function* base64Member(start: string, body: AsyncIterable<Uint8Array>): As
     left = bytes.subarray(whole);
   }
   yield Buffer.from(Buffer.from(left).toString('base64') + base64End, 'latin1');
-}
-
-/** `"body":"text"` where the bytes are UTF-8, else `"bodyBase64":"…"`. */
-export function bodyMember(bytes: Uint8Array): string {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return isUtf8(buffer)
-    ? `"body":${JSON.stringify(buffer.toString('utf8'))}`
-    : `"bodyBase64":"${buffer.toString('base64')}"`;
 }

@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { OperationEvent } from '../../core/operation-events.ts';
-import { asksForStream, eventBytes, frame, prefersJson, streamBody } from './sse.ts';
+import type { Piece } from './exchange.ts';
+import { asksForStream, eventText, frame, piecesOf, prefersJson } from './sse.ts';
+import { pieceOf } from './watchers.ts';
 
 /** As the HTML standard says it, for a stream that is whole. */
 function read(text: string): { id: string; event: string; data: string }[] {
@@ -49,37 +51,42 @@ const event = (version: number): OperationEvent => ({
   version,
   kind: 'running',
   done: false,
+  at: 0,
   bytes: 10,
   members: `"version":${version}`,
 });
 
-test('an event is put into bytes once for all who know the server under one address', () => {
-  const one = event(2);
-  const bytes = eventBytes(one, { id: 'op', base: 'http://a' });
-  assert.equal(eventBytes(one, { id: 'op', base: 'http://a' }), bytes);
-  assert.notEqual(eventBytes(one, { id: 'op', base: 'http://b' }), bytes);
-});
+const textOf = ({ chunk, from }: Piece): string => chunk.subarray(from, -2).toString();
 
-test('a stream opens at once, tells batches in one piece, and gives a sign of life where a batch is empty', async () => {
-  const batches = (async function* () {
-    yield [event(1), event(2)];
-    yield [];
-    yield [event(3)];
-  })();
-  const parts: string[] = [];
-  for await (const part of streamBody(batches, { id: 'op', base: 'http://a' }))
-    parts.push(Buffer.from(part).toString());
-  assert.equal(parts.length, 4);
-  assert.match(parts[0]!, /^:.*\n\n$/);
-  assert.match(parts[2]!, /^:.*\n\n$/);
+test('events that came together are put into bytes once for all who know the server under one address', () => {
+  const events = [event(1), event(2), event(3)];
+  const piece = piecesOf(events, { id: 'op', base: 'http://a' });
+  assert.equal(piecesOf(events, { id: 'op', base: 'http://a' }), piece);
+  assert.notEqual(piecesOf(events, { id: 'op', base: 'http://b' }), piece);
+  assert.equal(piece.events, 3);
   assert.deepEqual(
-    read(parts.join('')).map(({ id, data }) => [id, data]),
+    read(textOf(piece)).map(({ id, data }) => [id, data]),
     [
       ['op_1', '{"version":1}'],
       ['op_2', '{"version":2}'],
       ['op_3', '{"version":3}'],
     ],
   );
+});
+
+test('a piece is a chunk of HTTP/1.1, whatever characters stand in it', () => {
+  for (const text of ['x', 'é\u2028🍕'.repeat(1000)]) {
+    const { chunk, from } = pieceOf(text, 1);
+    const bytes = Buffer.from(text);
+    assert.equal(chunk.subarray(0, from).toString(), `${bytes.length.toString(16)}\r\n`);
+    assert.ok(chunk.subarray(from, -2).equals(bytes));
+    assert.equal(chunk.subarray(-2).toString(), '\r\n');
+  }
+});
+
+test('an event can stand under an id of the reader', () => {
+  const text = eventText(event(4), { id: 'op', base: 'http://a', at: 'elsewhere' });
+  assert.deepEqual(read(text), [{ id: 'elsewhere', event: 'running', data: '{"version":4}' }]);
 });
 
 for (const [accept, json, stream] of [

@@ -1,12 +1,7 @@
 // Server-Sent Events: from events to the bytes of a stream, put together once for all who read the same.
 import { eventIdOf, eventJson, type OperationEvent } from '../../core/operation-events.ts';
-import type { Answer } from './exchange.ts';
-
-/** A stream that is silent for longer is taken for dead by proxies, some after 30 s. */
-export const heartbeatMs = 15_000;
-const heartbeat = Buffer.from(': still here\n\n');
-/** Sends the head on its way at once. */
-const opening = Buffer.from(': events follow\n\n');
+import type { Answer, Piece, StreamReader } from './exchange.ts';
+import { pieceOf } from './watchers.ts';
 
 export interface Frame {
   id: string;
@@ -15,9 +10,11 @@ export interface Frame {
 }
 
 /** One event. Whatever line ends stand in the data, each of its lines goes out as a line of data; nothing in it can begin a field of its own. */
-export function frame({ id, event, data }: Frame): string {
+export const frame = ({ id, event, data }: Frame): string => `id: ${oneLine(id)}\n${fieldsOf(event, data)}`;
+
+function fieldsOf(event: string, data: string): string {
   const lines = data.split(/\r\n|\r|\n/).map((line) => `data: ${line}\n`);
-  return `id: ${oneLine(id)}\nevent: ${oneLine(event)}\n${lines.join('')}\n`;
+  return `event: ${oneLine(event)}\n${lines.join('')}\n`;
 }
 
 /** An id or a name that could end its line, or that readers would drop for its NUL, is none of ours. */
@@ -27,39 +24,45 @@ function oneLine(text: string): string {
   return text;
 }
 
-const encoded = new WeakMap<OperationEvent, Map<string, Uint8Array>>();
+/** What is made of something once for all who know the server under one address. */
+class Made<T extends object, M> {
+  readonly #of = new WeakMap<T, Map<string, M>>();
 
-/** The bytes of an event for all who know the server under one address. */
-export function eventBytes(event: OperationEvent, { id, base }: { id: string; base: string }): Uint8Array {
-  let ofBases = encoded.get(event);
-  if (!ofBases) encoded.set(event, (ofBases = new Map<string, Uint8Array>()));
-  let bytes = ofBases.get(base);
-  if (!bytes) {
-    const data = eventJson(event, { id, base });
-    bytes = Buffer.from(frame({ id: eventIdOf(id, event.version), event: event.kind, data }));
-    ofBases.set(base, bytes);
-  }
-  return bytes;
-}
-
-/** The body of a stream: an opening, what stands before the events, and the events as they come; an empty batch is a sign of life. */
-export async function* streamBody(
-  batches: AsyncIterable<readonly OperationEvent[]>,
-  { id, base, before = '' }: { id: string; base: string; before?: string | undefined },
-): AsyncGenerator<Uint8Array, void, void> {
-  yield before === '' ? opening : Buffer.from(before);
-  for await (const batch of batches) {
-    if (batch.length === 1) yield eventBytes(batch[0]!, { id, base });
-    else yield batch.length === 0 ? heartbeat : Buffer.concat(batch.map((event) => eventBytes(event, { id, base })));
+  get(one: T, base: string, make: () => M): M {
+    let ofBases = this.#of.get(one);
+    if (!ofBases) this.#of.set(one, (ofBases = new Map<string, M>()));
+    let made = ofBases.get(base);
+    if (made === undefined) ofBases.set(base, (made = make()));
+    return made;
   }
 }
 
-/** The answer that is such a stream. Proxies are told to keep nothing and to pass on each piece as it comes. */
-export const streamAnswer = (body: AsyncIterable<Uint8Array>, cut: AbortSignal, more: string[] = []): Answer => ({
+export interface Place {
+  /** Of the operation. */
+  id: string;
+  base: string;
+}
+
+const fields = new Made<OperationEvent, string>();
+const pieces = new Made<readonly OperationEvent[], Piece>();
+
+/** An event under an id of the reader's own: where it stands in what it reads. */
+export function eventText(event: OperationEvent, { id, base, at }: Place & { at: string }): string {
+  return `id: ${at}\n${fields.get(event, base, () => fieldsOf(event.kind, eventJson(event, { id, base })))}`;
+}
+
+/** Events of one operation that came together, for all who read that operation alone. */
+export const piecesOf = (events: readonly OperationEvent[], { id, base }: Place): Piece =>
+  pieces.get(events, base, () => {
+    const text = events.map((event) => eventText(event, { id, base, at: eventIdOf(id, event.version) }));
+    return pieceOf(text.join(''), events.length);
+  });
+
+/** The answer that is a stream. Proxies are told to keep nothing and to pass on each piece as it comes. */
+export const streamAnswer = (stream: (reader: StreamReader) => void, more: string[] = []): Answer => ({
   status: 200,
   headers: ['Content-Type', 'text/event-stream', 'Cache-Control', 'no-store', 'X-Accel-Buffering', 'no', ...more],
-  body,
-  cut,
+  stream,
 });
 
 /** How much a client would like a media type: its `q`, 0 where it does not want it, and undefined where it does not say. */
@@ -78,6 +81,10 @@ function wish(accept: string, type: string): number | undefined {
 /** Of the two forms of an operation's events: the stream, unless JSON is preferred. */
 export const prefersJson = (accept: string | undefined): boolean =>
   accept !== undefined && (wish(accept, 'application/json') ?? 0) > (wish(accept, 'text/event-stream') ?? 0);
+
+/** Whether somebody who can only be told a stream takes one. */
+export const acceptsStream = (accept: string | undefined): boolean =>
+  accept === undefined || accept.trim() === '' || (wish(accept, 'text/event-stream') ?? 0) > 0;
 
 /** A submit is answered with a stream only where that is named and nothing else is wanted as much: many a client lists it beside JSON. */
 export function asksForStream(accept: string | undefined): boolean {

@@ -2,6 +2,7 @@
 import { WaitlessError } from '@waitless/protocol';
 import type { Services } from '../../core/services.ts';
 import type { SubmitRequest } from '../../core/submit.ts';
+import { callbackOf } from './callback-fields.ts';
 import type { FieldLookup } from './exchange.ts';
 import {
   cacheWish,
@@ -34,6 +35,8 @@ export interface CallHead {
   headers: FieldLookup;
   /** Name and value in turn, as they came. */
   rawHeaders: readonly string[];
+  /** The address under which the caller knows the server. */
+  base: string;
 }
 
 export interface Submission {
@@ -44,7 +47,7 @@ export interface Submission {
 }
 
 export function readSubmission(
-  { namespace, service: name, method, path, query, headers, rawHeaders }: CallHead,
+  { namespace, service: name, method, path, query, headers, rawHeaders, base }: CallHead,
   { services, maxWaitMs }: { services: Services; maxWaitMs: number },
 ): Submission {
   const service = namedService(services, name);
@@ -55,6 +58,8 @@ export function readSubmission(
   const delayMs = durationField(headers, 'Operation-Delay');
   const streams = asksForStream(headers('accept'));
   if (level === 'none') refuseWithNone(headers, { hold, streams });
+  const correlation = correlationId(headers);
+  const callback = callbackOf(headers, { correlationId: correlation, base });
   const trace = headers('traceparent');
   const all = forwarded(rawHeaders, service.forward);
   const passedOn = streams ? withoutStreamWish(all) : all;
@@ -77,7 +82,8 @@ export function readSubmission(
       contentEncoding: headers('content-encoding'),
       resultKey: resultKey(headers),
       cache: cacheWish(headers),
-      correlationId: correlationId(headers),
+      correlationId: correlation,
+      callback,
       labels: labels(headers),
       idempotencyKey: key,
       durability: level,
@@ -98,6 +104,7 @@ const kept = [
   'Operation-Start-By',
   'Operation-Priority',
   'Result-Key',
+  'Callback-Url',
 ] as const;
 
 function refuseWithNone(

@@ -1,6 +1,11 @@
 // The promises of the engine interface as cases. An engine's own test opens a store and runs these; the runner is handed in,
 // so that engines outside this repository can use them too.
 import assert from 'node:assert/strict';
+import { deliveryCases } from './delivery-cases.ts';
+import { deliveryJoiningCases } from './delivery-joining-cases.ts';
+import { deliveryKeepingCases } from './delivery-keeping-cases.ts';
+import { deliveryLeaseCases } from './delivery-lease-cases.ts';
+import { deliveryRetentionCases } from './delivery-retention-cases.ts';
 import { documentCases } from './document-cases.ts';
 import { type EngineUnderTest, fixture } from './fixture.ts';
 import { fullCases } from './full-cases.ts';
@@ -8,11 +13,13 @@ import { idempotencyCases } from './idempotency-cases.ts';
 import { leaseCases } from './lease-cases.ts';
 import { logCases } from './log-cases.ts';
 import { nodeCases } from './node-cases.ts';
+import { outletCases } from './outlet-cases.ts';
 import { pollCases } from './poll-cases.ts';
 import { readCases } from './read-cases.ts';
 import { restartCases } from './restart-cases.ts';
 import { settleCases } from './settle-cases.ts';
 import { sharedCases } from './shared-cases.ts';
+import { sharedDeliveryCases } from './shared-delivery-cases.ts';
 import { sharedLeaseCases } from './shared-lease-cases.ts';
 import { sharingCases } from './sharing-cases.ts';
 import { sharedSharingCases } from './shared-sharing-cases.ts';
@@ -41,10 +48,17 @@ const families = [
   fullCases,
   pollCases,
   documentCases,
+  deliveryCases,
+  deliveryJoiningCases,
+  deliveryLeaseCases,
+  outletCases,
+  deliveryKeepingCases,
+  deliveryRetentionCases,
   sharedCases,
   sharedSharingCases,
   sharedLeaseCases,
   sharedSweepCases,
+  sharedDeliveryCases,
   nodeCases,
 ];
 

@@ -16,6 +16,7 @@ export interface BatchesContext extends SubmitsContext {
   changed: (seqs: Iterable<number>) => void;
   ended: (seqs: Iterable<number>) => void;
   appended: (namespaces: ReadonlySet<string>) => void;
+  told: () => void;
 }
 
 export interface Batches {
@@ -27,14 +28,17 @@ export interface Batches {
 }
 
 export function createBatches(all: BatchesContext): Batches {
-  const { writes, control, wake, now: nowMs, madeReady, changed, ended, appended } = all;
+  const { writes, control, wake, now: nowMs, madeReady, changed, ended, appended, told } = all;
   const dueAt = (ms: number): void => wake.at(ms, nowMs());
+  const habit = { tellsUntil: 0 };
   const context = (connection: Connection): SettleContext => ({
     nowMs: nowMs(),
     connection,
     madeReady,
     changed,
     ended,
+    told,
+    habit,
     dueAt,
   });
   const settles = new Batcher<Settlement, SettleOutcome>({

@@ -4,6 +4,7 @@ import { readAddress } from './address.ts';
 import { createBatches } from './batches.ts';
 import { cancelOne } from './cancel.ts';
 import { Connections, type Statement } from './connections.ts';
+import { Deliveries } from './deliveries.ts';
 import { toCallerError } from './errors.ts';
 import { listDocuments, removeDocument, saveDocument } from './documents.ts';
 import { type Hint, Hints } from './hints.ts';
@@ -113,6 +114,15 @@ export function postgresEngine({
 
   const changed = (seqs: Iterable<number>): void => hints?.changed(seqs);
   const ended = (seqs: Iterable<number>): void => hints?.ended(seqs);
+  const deliveries = new Deliveries({
+    writes,
+    reading,
+    control,
+    node,
+    now: () => nowMs,
+    signal: () => signal({ kind: 'deliveries' }),
+    hint: () => hints?.deliveries(),
+  });
 
   const lease = (of: readonly number[], wanted: LeaseWanted): ReturnType<typeof leaseFrom> =>
     writes.use(async (connection) => {
@@ -145,6 +155,7 @@ export function postgresEngine({
     madeReady,
     changed,
     ended,
+    told: deliveries.told,
     appended(namespaces) {
       for (const namespace of namespaces) signal({ kind: 'events', namespace });
       hints?.logs(namespaces);
@@ -175,6 +186,7 @@ export function postgresEngine({
     for (const seq of hint.changed) signal({ kind: 'operation', seq, done: false });
     for (const namespace of hint.logs) signal({ kind: 'events', namespace });
     if (hint.documents) signal({ kind: 'documents' });
+    if (hint.deliveries) signal({ kind: 'deliveries' });
     if (hint.subscriptions) signal({ kind: 'subscriptions' });
     if (hint.queues.length === 0) return;
     await queues.learn(hint.queues);
@@ -190,11 +202,12 @@ export function postgresEngine({
     takers.madeReady(rows.map(([id]) => id as number));
   }
 
-  /** Leases of nodes that are gone: their operations are ready again. */
+  /** Leases of nodes that are gone: their operations are ready again, and their deliveries wait. */
   async function collectOrphans(): Promise<number> {
-    const requeued = await makeReadyAgain(await node.voidOrphans(nowMs));
+    const count = await makeReadyAgain(await node.voidOrphans(nowMs));
+    await deliveries.takeBackOfGone();
     if ((await control.use((connection) => voidTaken(connection, nowMs))) > 0) tellSubscriptions();
-    return requeued;
+    return count;
   }
 
   async function makeReadyAgain(readied: ReadonlyMap<number, number>): Promise<number> {
@@ -222,6 +235,7 @@ export function postgresEngine({
   async function shut(): Promise<void> {
     clearInterval(poll);
     wake.stop();
+    deliveries.stop();
     takers.close();
     await hints?.stop();
     await Promise.all([writes, reading, control, memory].map((connections) => connections.close()));
@@ -248,6 +262,7 @@ export function postgresEngine({
             sender: `${node.id}`,
             onHint: (hint) => void onHint(hint).catch(() => {}),
             isReady: (queue) => takers.isReady(queue),
+            hasDeliveries: () => deliveries.untaken,
           });
           await hints.start();
         }
@@ -274,6 +289,7 @@ export function postgresEngine({
         await giveSign().catch(() => {});
         const readied = await node.leave(nowMs).catch(() => new Map<number, number>());
         madeReady(readied.keys());
+        await deliveries.takeBackOfGone().catch(() => {});
         await control.use((connection) => voidTaken(connection, nowMs)).catch(() => 0);
       }
       await shut();
@@ -321,13 +337,14 @@ export function postgresEngine({
       const operation = (await asked(reads.operation(key))) ?? before;
       if (!cancelled) return { kind: 'ended', operation };
       ended([key.seq]);
+      if (cancelled.tells) deliveries.told();
       return { kind: 'cancelled', operation, leaseNo: cancelled.leaseNo };
     },
     async purge(key) {
       const record = await asked(reads.operation(key));
       if (!record || record.finishedAt === null) return false;
       return asked(
-        control.use((connection) => removeEnded(connection, key.seq)),
+        control.use((connection) => removeEnded(connection, { seq: key.seq, nowMs })),
         { sent: true },
       );
     },
@@ -362,11 +379,21 @@ export function postgresEngine({
           await queues.learn(swept.readied.keys());
           if (swept.readied.size > 0) madeReady(swept.readied.keys());
           if (swept.nextAt !== undefined) wake.at(swept.nextAt, nowMs);
-          const taken = await control.use(async (connection) => {
-            const { expired, more } = await expireTaken(connection, nowMs);
-            const moreKnown = removeExpired && (await forgetKnownEvents(connection, nowMs));
-            return { expired, more: more || moreKnown, nextAt: await nextTaken(connection, nowMs) };
+          const acted = swept.due.length + swept.polls.length + swept.readied.size > 0;
+          await deliveries.sweep().catch((error: unknown) => {
+            // What was found is decided all the same; the next sweep tries again.
+            if (!acted) throw error;
           });
+          const taken = await control
+            .use(async (connection) => {
+              const { expired, more } = await expireTaken(connection, nowMs);
+              const moreKnown = removeExpired && (await forgetKnownEvents(connection, nowMs));
+              return { expired, more: more || moreKnown, nextAt: await nextTaken(connection, nowMs) };
+            })
+            .catch((error: unknown) => {
+              if (!acted) throw error;
+              return { expired: 0, more: false, nextAt: undefined };
+            });
           if (taken.expired > 0) tellSubscriptions();
           if (taken.nextAt !== undefined) wake.at(taken.nextAt, nowMs);
           const promoted = [...swept.readied.values()].reduce((sum, n) => sum + n, 0);
@@ -384,6 +411,20 @@ export function postgresEngine({
     applyClock(batch, now) {
       at(now);
       return decisions.call(batch);
+    },
+    leaseDeliveries(wanted, now) {
+      at(now);
+      return asked(deliveries.lease(wanted, now), { sent: true });
+    },
+    settleDeliveries(batch, now) {
+      at(now);
+      return deliveries.settle(batch, now);
+    },
+    deliveries: (filter) => asked(deliveries.list(filter)),
+    delivery: (number, namespace) => asked(deliveries.find(number, namespace)),
+    redeliver(number, namespace, now) {
+      at(now);
+      return asked(deliveries.sendAgain(number, namespace, now), { sent: true });
     },
     append(batch, now) {
       at(now);

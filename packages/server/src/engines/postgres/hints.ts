@@ -17,6 +17,8 @@ export interface Hint {
   logs: string[];
   /** Named documents were saved or removed. */
   documents: boolean;
+  /** Something is to be told to somebody outside. */
+  deliveries: boolean;
   /** Subscriptions changed, or something of one is to be taken again. */
   subscriptions: boolean;
   /** A node has come. */
@@ -33,14 +35,15 @@ const goodbyeMs = 1000;
 const probeMs = 2000;
 const answerMs = 2000;
 
-/** Words of one letter and a value: `c` changed and `d` ended operation, `q` queue, all in base 36, `e` namespace, `n` named documents, `s` subscriptions, `h` hello; the sender's number first. */
+/** Words of one letter and a value: `c` changed and `d` ended operation, `q` queue, all in base 36, `e` namespace, `n` named documents, `t` deliveries, `s` subscriptions, `h` hello; the sender's number first. */
 export function encodeHints(
   sender: string,
-  { changed, ended, queues, logs, documents, subscriptions, hello }: Hint,
+  { changed, ended, queues, logs, documents, deliveries, subscriptions, hello }: Hint,
 ): string[] {
   const words = [
     ...(hello ? ['h'] : []),
     ...(documents ? ['n'] : []),
+    ...(deliveries ? ['t'] : []),
     ...(subscriptions ? ['s'] : []),
     ...queues.map((id) => `q${id.toString(36)}`),
     ...logs.map((namespace) => `e${encodeURIComponent(namespace)}`),
@@ -69,6 +72,7 @@ export function decodeHints(payload: string): { sender: string; hint: Hint } | u
     queues: [],
     logs: [],
     documents: false,
+    deliveries: false,
     subscriptions: false,
     hello: false,
   };
@@ -80,6 +84,7 @@ export function decodeHints(payload: string): { sender: string; hint: Hint } | u
     else if (word[0] === 'q' && number !== undefined) hint.queues.push(number);
     else if (word[0] === 'e' && isEncoded(value)) hint.logs.push(decodeURIComponent(value));
     else if (word === 'n') hint.documents = true;
+    else if (word === 't') hint.deliveries = true;
     else if (word === 's') hint.subscriptions = true;
     else if (word === 'h') hint.hello = true;
     else return undefined;
@@ -101,6 +106,7 @@ export class Hints {
   readonly #sender: string;
   readonly #onHint: (hint: Hint) => void;
   readonly #isReady: (queue: number) => boolean;
+  readonly #hasDeliveries: () => boolean;
   readonly #stop = new AbortController();
   #client: pg.Client | undefined;
   #loop: Promise<void> | undefined;
@@ -109,6 +115,7 @@ export class Hints {
   #queues = new Set<number>();
   #logs = new Set<string>();
   #documents = false;
+  #deliveries = false;
   #subscriptions = false;
   #hello = false;
   #timer: NodeJS.Timeout | undefined;
@@ -122,6 +129,7 @@ export class Hints {
     sender,
     onHint,
     isReady,
+    hasDeliveries,
   }: {
     config: pg.ClientConfig;
     channel: string;
@@ -129,12 +137,15 @@ export class Hints {
     onHint: (hint: Hint) => void;
     /** Whether a queue may still have ready operations when the hint goes out. */
     isReady: (queue: number) => boolean;
+    /** Whether something may still wait to be delivered then. */
+    hasDeliveries: () => boolean;
   }) {
     this.#config = config;
     this.#channel = channel;
     this.#sender = sender;
     this.#onHint = onHint;
     this.#isReady = isReady;
+    this.#hasDeliveries = hasDeliveries;
   }
 
   set company(there: boolean) {
@@ -231,13 +242,19 @@ export class Hints {
     this.#gather();
   }
 
+  deliveries(): void {
+    if (!this.#company) return;
+    this.#deliveries = true;
+    this.#gather();
+  }
+
   #gather(): void {
     this.#timer ??= setTimeout(() => {
       // While it is being sent nothing else goes out; what gathers meanwhile is next.
       this.#sending = this.#send().finally(() => {
         this.#sending = this.#timer = undefined;
         const waiting = this.#changed.size + this.#ended.size + this.#queues.size + this.#logs.size;
-        if (waiting > 0 || this.#documents || this.#subscriptions) this.#gather();
+        if (waiting > 0 || this.#documents || this.#deliveries || this.#subscriptions) this.#gather();
       });
     }, gatherMs);
   }
@@ -251,6 +268,7 @@ export class Hints {
       queues: [...this.#queues].filter((id) => this.#isReady(id)),
       logs: [...this.#logs],
       documents: this.#documents,
+      deliveries: this.#deliveries && this.#hasDeliveries(),
       subscriptions: this.#subscriptions,
       hello: this.#hello,
     });
@@ -259,6 +277,7 @@ export class Hints {
     this.#queues = new Set();
     this.#logs = new Set();
     this.#documents = false;
+    this.#deliveries = false;
     this.#subscriptions = false;
     this.#hello = false;
     if (!client) return;

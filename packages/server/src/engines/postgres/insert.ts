@@ -4,6 +4,7 @@
 import type { Submission } from '../../engine/engine.ts';
 import { leaseKinds, stage } from '../rows.ts';
 import { byteaArray, int4Array, int8Array, textArray, uuidArray } from './arrays.ts';
+import { callbackColumns, callbackParameters, callbackValues, storeCallbacks } from './callbacks.ts';
 import { type Connection, extraMs, type Statement, statementTimeoutMs } from './connections.ts';
 import { giveBackKey, hasKey } from './keys.ts';
 import { leaseNow } from './time-line.ts';
@@ -17,6 +18,8 @@ interface Shape {
   labelled: boolean;
   /** Business keys. */
   shared: boolean;
+  /** Somebody is to be told of some of them. */
+  called: boolean;
 }
 
 /** How a submission takes its share: `compare`: if it is still as it was seen; `force`: in any case; `follow`: with the one of its batch that forces it. */
@@ -38,16 +41,16 @@ const takeShares = `, claimed AS (
   WHERE f.share IS NULL OR c.running = f.seq OR (c.id IS NOT NULL AND f.take = ${takes.follow})
 )`;
 
-const insertText = ({ once, labelled, shared }: Shape): string => `
+const insertText = ({ once, labelled, shared, called }: Shape): string => `
 WITH input AS MATERIALIZED (
   SELECT nextval('operation_seq') AS seq, i.*
   FROM unnest($3::int4[], $4::uuid[], $5::int4[], $6::int8[], $7::int8[], $8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::int8[], $13::int8[],
     $14::int4[], $15::int8[], $16::text[], $17::text[], $18::text[], $19::text[], $20::bytea[], $21::text[], $22::text[], $23::int8[]${
       shared ? ', $26::text[], $27::text[], $28::text[], $29::int4[], $30::int8[], $31::int8[]' : ''
-    }) WITH ORDINALITY AS i (queue, nonce, stage, rank, wake_at, created_at, deadline_at, retention_ms, keep_until, run_at, start_by_at,
+    }${called ? `, ${callbackParameters(shared ? 32 : 26)}` : ''}) WITH ORDINALITY AS i (queue, nonce, stage, rank, wake_at, created_at, deadline_at, retention_ms, keep_until, run_at, start_by_at,
       lease_kind, lease_ms, worker, correlation, labels, head, body, key, fingerprint, key_expires_at${
         shared ? ', business_key, share, identity, take, seen_running, seen_stored' : ''
-      }, ord)
+      }${called ? `, ${callbackColumns}` : ''}, ord)
 )${
   once
     ? `, keys AS (
@@ -60,11 +63,11 @@ WITH input AS MATERIALIZED (
     : ', free AS (SELECT * FROM input)'
 }${shared ? takeShares : ', accepted AS (SELECT * FROM free)'}, operations AS (
   INSERT INTO operation (seq, rank, wake_at, created_at, updated_at, deadline_at, retention_ms, keep_until, run_at, start_by_at, started_at, attempt_at,
-    lease_until, queue, version, attempt, lease_no, request_bytes, node, stage, lease_kind, worker${shared ? ', keyed' : ''})
+    lease_until, queue, version, attempt, lease_no, request_bytes, node, stage, lease_kind, worker${shared ? ', keyed' : ''}${called ? ', callbacks, reports' : ''})
   SELECT seq, rank, wake_at, created_at, $1::int8, deadline_at, retention_ms, keep_until, run_at, start_by_at,
     CASE WHEN stage = 2 THEN $1::int8 END, CASE WHEN stage = 2 THEN $1::int8 END, ${leaseNow('$1::int8')} + lease_ms,
     queue, CASE WHEN stage = 2 THEN 2 ELSE 1 END, CASE WHEN stage = 2 THEN 1 ELSE 0 END, CASE WHEN stage = 2 THEN 1 ELSE 0 END, octet_length(body),
-    CASE WHEN stage = 2 THEN $24::int4 END, stage, lease_kind, worker${shared ? ', keyed' : ''}
+    CASE WHEN stage = 2 THEN $24::int4 END, stage, lease_kind, worker${shared ? ', keyed' : ''}${called ? ', CASE WHEN cb_url IS NOT NULL THEN 1 END, CASE cb_progress WHEN 1 THEN true END' : ''}
   FROM accepted, time_line
 ), requests AS (
   INSERT INTO request (seq, nonce, correlation, labels, head, idempotency, body${shared ? ', key' : ''})
@@ -75,7 +78,7 @@ WITH input AS MATERIALIZED (
   INSERT INTO label (name, value, seq) SELECT e.key, e.value, a.seq FROM accepted a CROSS JOIN LATERAL jsonb_each_text(a.labels::jsonb) e WHERE a.labels IS NOT NULL
 )`
     : ''
-}, counted AS (
+}${called ? `, callbacks AS (${storeCallbacks('accepted', '1')})` : ''}, counted AS (
   INSERT INTO counter AS c (queue, slot, queued, running)
   SELECT queue, $2::int4, count(*) FILTER (WHERE stage < 2), count(*) FILTER (WHERE stage = 2) FROM accepted GROUP BY queue
   ON CONFLICT (queue, slot) DO UPDATE SET queued = c.queued + excluded.queued, running = c.running + excluded.running
@@ -87,11 +90,14 @@ SELECT seq, ord, ${
 }`;
 
 const shape = (name: string, of: Partial<Shape>): { of: Shape; statement: Statement } => {
-  const whole = { once: false, labelled: false, shared: false, ...of };
-  return { of: whole, statement: { name, text: insertText(whole) } };
+  const asked = { once: false, labelled: false, shared: false, called: false, ...of };
+  return { of: asked, statement: { name, text: insertText(asked) } };
 };
-/** What is shared costs more anyway: one statement does all of it. */
-const sharedShape = shape('submit-shared', { once: true, labelled: true, shared: true });
+/** What is shared costs more anyway, and so does what somebody is told of: one statement each does all the rest as well. */
+const whole = { once: true, labelled: true };
+const sharedShape = shape('submit-shared', { ...whole, shared: true });
+const sharedCalledShape = shape('submit-shared-called', { ...whole, shared: true, called: true });
+const calledShape = shape('submit-called', { ...whole, called: true });
 const shapes = [
   shape('submit', {}),
   shape('submit-labelled', { labelled: true }),
@@ -147,9 +153,14 @@ export async function insert(
   const times = items.map((item) => timesOf(item, nowMs));
   const once = all.some(hasKey);
   const labelled = all.some((s) => s.labels !== null);
+  const called = all.some((s) => s.callback);
   const { of, statement } = claims
-    ? sharedShape
-    : shapes.find((one) => one.of.once === once && one.of.labelled === labelled)!;
+    ? called
+      ? sharedCalledShape
+      : sharedShape
+    : called
+      ? calledShape
+      : shapes.find((one) => one.of.once === once && one.of.labelled === labelled)!;
   const bytes = all.reduce((sum, s) => sum + s.body.length, 0);
   const values = [
     nowMs,
@@ -187,6 +198,7 @@ export async function insert(
           int8Array(claims.map(({ stored }) => stored)),
         ]
       : []),
+    ...(called ? callbackValues(all.map((s) => s.callback)) : []),
   ];
   const rows = (await connection.run(statement, values, statementTimeoutMs + extraMs(bytes))) as [
     number,

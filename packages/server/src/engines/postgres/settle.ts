@@ -10,6 +10,7 @@ import type {
 } from '../../engine/engine.ts';
 import { leaseKinds, stage, statusOfStage } from '../rows.ts';
 import { byteaArray, int4Array, int8Array, textArray } from './arrays.ts';
+import { seesCallbacks, tellCallbacks } from './callbacks.ts';
 import { type Connection, extraMs, type Statement, statementTimeoutMs } from './connections.ts';
 import { toCallerError } from './errors.ts';
 import { endShares, sharedUntil } from './keyed.ts';
@@ -21,6 +22,9 @@ type Guard = 'lease' | 'clock';
 
 /** What 'later' is in the column of stages to come: it stays running. */
 const laterStage = stage.running;
+
+/** What a statement may end: with `tells` those whose callbacks it sees, otherwise those that tell nobody. */
+const mayEnd = (tells: boolean): string => `(i.to_stage < 3 OR ${tells ? seesCallbacks : 'o.callbacks IS NULL'})`;
 
 /**
  * A version does not tell of a lease that was kept meanwhile, on a node whose clock was behind: the clock looks again.
@@ -35,12 +39,19 @@ const guards: Record<Guard, string> = {
 /** Nobody else gets these results, and nobody is to be asked later. */
 const noMore = 'NULL::int8 AS fresh_ms, NULL::int8 AS stale_ms';
 
+/** What a statement does beyond the usual: each costs some hundredths of its time, and most batches need neither. */
+interface Extras {
+  /** Reads which results are kept for others and which backends are to be asked when. */
+  more: boolean;
+  /** Writes who is to be told of the ends. */
+  tells: boolean;
+}
+
 /**
  * One statement for a batch: moves the rows that the guard lets through, writes their results and what happened, the counters, and what stands under
  * their shares. Rows are locked in the order of their numbers, or two nodes could each hold a row that the other waits for.
- * @param more also reads which results are kept for others and which backends are to be asked when: most batches have neither
  */
-const moveText = (guard: Guard, more: boolean): string => `
+const moveText = (guard: Guard, { more, tells }: Extras): string => `
 WITH input AS MATERIALIZED (
   SELECT *${more ? '' : `, ${noMore}`} FROM unnest($3::int8[], $4::int4[], $5::int4[], $6::int4[], $7::int8[], $8::int8[], $9::text[], $10::text[], $11::int4[],
     $12::int4[], $13::text[], $14::text[], $15::bytea[]${more ? ', $16::int8[], $17::int8[], $18::int8[], $19::text[]' : ''})
@@ -50,7 +61,7 @@ WITH input AS MATERIALIZED (
 ), held AS MATERIALIZED (
   SELECT i.*, h.* FROM input i CROSS JOIN time_line CROSS JOIN LATERAL (
     SELECT o.stage AS from_stage, ${leaseNow('$1::int8')} AS lease_now FROM operation o
-    WHERE o.seq = i.seq AND ${guards[guard]} FOR NO KEY UPDATE
+    WHERE o.seq = i.seq AND ${guards[guard]} AND ${mayEnd(tells)} FOR NO KEY UPDATE
   ) h
 ), moved AS (
   UPDATE operation o SET stage = h.to_stage, version = o.version + 1, updated_at = ${notBefore('$1::int8')}, attempt = o.attempt - h.give_back,
@@ -63,7 +74,7 @@ WITH input AS MATERIALIZED (
     error_code = CASE WHEN h.to_stage > 2 THEN h.code END, error_message = CASE WHEN h.to_stage > 2 THEN h.message END
   FROM held h WHERE o.seq = h.seq
   RETURNING o.seq, o.queue, o.version, o.wake_at, o.created_at, o.attempt, o.updated_at, o.attempt_at, o.worker, o.lease_no, o.run_at, h.from_stage,
-    h.to_stage, h.give_back, h.ord, h.code, h.message, h.backend_status, h.status, h.headers, h.hash, h.body, o.keyed, h.fresh_ms, h.stale_ms${
+    h.to_stage, h.give_back, h.ord, h.code, h.message, h.backend_status, h.status, h.headers, h.hash, h.body, o.keyed, o.callbacks, h.fresh_ms, h.stale_ms${
       more ? ', h.poll_at, h.poll_url' : ''
     }
 ), results AS (
@@ -82,18 +93,21 @@ WITH input AS MATERIALIZED (
     succeeded = c.succeeded + excluded.succeeded, failed = c.failed + excluded.failed
 ), ${endShares('SELECT seq, keyed, updated_at, fresh_ms, stale_ms FROM moved WHERE keyed IS NOT NULL AND to_stage > 2')}${
   more ? `, polls AS (${setPolls('SELECT seq, lease_no, poll_at, poll_url FROM moved WHERE poll_at IS NOT NULL')})` : ''
-}
-SELECT ord, version, created_at, wake_at, queue, updated_at, attempt_at FROM moved`;
+}${tells ? `, ${tellCallbacks('SELECT seq, queue, version FROM moved WHERE callbacks IS NOT NULL AND to_stage > 2')}` : ''}
+SELECT ord, version, created_at, wake_at, queue, updated_at, attempt_at, callbacks FROM moved`;
 
 const moves = {
-  lease: { name: 'settle', text: moveText('lease', false) },
-  clock: { name: 'apply-clock', text: moveText('clock', false) },
+  lease: { name: 'settle', text: moveText('lease', { more: false, tells: false }) },
+  clock: { name: 'apply-clock', text: moveText('clock', { more: false, tells: true }) },
 } satisfies Record<Guard, Statement>;
-const settleMore: Statement = { name: 'settle-more', text: moveText('lease', true) };
+const settleMore: Statement = { name: 'settle-more', text: moveText('lease', { more: true, tells: false }) };
+const settleTold: Statement = { name: 'settle-told', text: moveText('lease', { more: true, tells: true }) };
+/** For so long after an end of which somebody is told, the next is expected to be such a one too. */
+const habitMs = 60_000;
 
 const standings: Statement = {
   name: 'standings',
-  text: `SELECT o.seq, o.stage, o.lease_no, o.error_code, o.error_message, r.lease_no, r.status, r.headers, r.hash
+  text: `SELECT o.seq, o.stage, o.lease_no, o.error_code, o.error_message, r.lease_no, r.status, r.headers, r.hash, o.callbacks
     FROM operation o LEFT JOIN result r ON r.seq = o.seq WHERE o.seq = ANY ($1::int8[])`,
 };
 
@@ -105,6 +119,10 @@ export interface SettleContext {
   /** Operations moved on. */
   changed: (seqs: Iterable<number>) => void;
   ended: (seqs: Iterable<number>) => void;
+  /** Somebody is to be told of something. */
+  told: () => void;
+  /** Until when ends are expected of which somebody is told. */
+  habit: { tellsUntil: number };
   /** The clock has something to say then. */
   dueAt: (ms: number) => void;
 }
@@ -164,7 +182,7 @@ interface Moved {
 async function moveAll(
   moves_: readonly Move[],
   guard: Guard,
-  { connection, nowMs, madeReady, changed, ended, dueAt }: SettleContext,
+  { connection, nowMs, madeReady, changed, ended, told, habit, dueAt }: SettleContext,
 ): Promise<Map<number, Moved>> {
   const bytes = moves_.reduce((sum, m) => sum + (m.result?.body.length ?? 0), 0);
   const values = [
@@ -185,7 +203,8 @@ async function moveAll(
     textArray(moves_.map((m) => m.result?.hash ?? null)),
     byteaArray(moves_.map((m) => m.result?.body ?? null)),
   ];
-  const more = moves_.some((m) => m.keep || m.poll);
+  const tellsToo = guard === 'lease' && nowMs < habit.tellsUntil;
+  const more = tellsToo || moves_.some((m) => m.keep || m.poll);
   if (more) {
     values.push(
       int8Array(moves_.map((m) => m.keep?.freshMs ?? null)),
@@ -194,12 +213,17 @@ async function moveAll(
       textArray(moves_.map((m) => m.poll?.url ?? null)),
     );
   }
-  const rows = await connection.run(more ? settleMore : moves[guard], values, statementTimeoutMs + extraMs(bytes));
+  const rows = await connection.run(
+    tellsToo ? settleTold : more ? settleMore : moves[guard],
+    values,
+    statementTimeoutMs + extraMs(bytes),
+  );
   const moved = new Map<number, Moved>();
   const ready = new Set<number>();
   const done: number[] = [];
   const open: number[] = [];
-  for (const [ord, version, createdAt, wakeAt, queue, at, attemptAt] of rows as unknown as [
+  let tells = false;
+  for (const [ord, version, createdAt, wakeAt, queue, at, attemptAt, callbacks] of rows as unknown as [
     number,
     number,
     number,
@@ -207,16 +231,22 @@ async function moveAll(
     number,
     number,
     number | null,
+    number | null,
   ][]) {
     const move = moves_[ord - 1]!;
     moved.set(ord - 1, { version, createdAt, wakeAt, at, attemptAt });
     (move.toStage >= stage.succeeded ? done : open).push(move.seq);
+    if (callbacks !== null && move.toStage >= stage.succeeded) tells = true;
     if (move.toStage === stage.ready) ready.add(queue);
     if (move.toStage < stage.succeeded) dueAt(Math.min(wakeAt, move.poll?.at ?? wakeAt));
   }
   if (ready.size > 0) madeReady(ready);
   changed(open);
   ended(done);
+  if (tells) {
+    habit.tellsUntil = nowMs + habitMs;
+    told();
+  }
   return moved;
 }
 
@@ -230,6 +260,7 @@ type Standing = [
   status: number | null,
   headers: string | null,
   hash: string | null,
+  callbacks: number | null,
 ];
 
 /** How operations stand, for those that lost. */
@@ -237,6 +268,10 @@ export async function standingOf(seqs: readonly number[], connection: Connection
   const rows = seqs.length > 0 ? await connection.run(standings, [int8Array(seqs)]) : [];
   return new Map((rows as unknown as Standing[]).map((row) => [row[0], row]));
 }
+
+/** Its lease is the current one: it has run out, or the statement could not tell those who want to be told. */
+const holdsStill = ({ leaseNo }: Settlement, at: Standing | undefined): boolean =>
+  at !== undefined && at[1] === stage.running && at[2] === leaseNo && at[9] !== null;
 
 function whyNot({ leaseNo, transition: t }: Settlement, at: Standing | undefined): SettleOutcome {
   if (!at) return { kind: 'unknown' };
@@ -253,19 +288,32 @@ function whyNot({ leaseNo, transition: t }: Settlement, at: Standing | undefined
   return { kind: same ? 'repeated' : 'conflict' };
 }
 
+/** More callbacks may come while the answer waits for the row again and again; there is an end to how many there are. */
+const rounds = 5;
+
 /** Records a batch in which no operation stands twice. */
 export async function settleBatch(batch: readonly Settlement[], context: SettleContext): Promise<SettleOutcome[]> {
-  const moved = await moveAll(
-    batch.map((s) => toMove(s, s.leaseNo, context.nowMs)),
-    'lease',
-    context,
-  );
-  const losers = batch.filter((_, i) => !moved.has(i)).map((s) => s.seq);
-  const standing = await standingOf(losers, context.connection).catch((error: unknown) => {
+  const moved = new Map<number, Moved>();
+  let standing: Map<number, Standing> | Error = new Map<number, Standing>();
+  let open = batch.map((_, i) => i);
+  try {
+    for (let round = 0; open.length > 0 && round < rounds; round++) {
+      const moves = open.map((i) => toMove(batch[i]!, batch[i]!.leaseNo, context.nowMs));
+      for (const [at, row] of await moveAll(moves, 'lease', context)) moved.set(open[at]!, row);
+      const losers = open.filter((i) => !moved.has(i));
+      standing = await standingOf(
+        losers.map((i) => batch[i]!.seq),
+        context.connection,
+      );
+      const at = standing;
+      open = losers.filter((i) => holdsStill(batch[i]!, at.get(batch[i]!.seq)));
+      if (open.length > 0) context.habit.tellsUntil = context.nowMs + habitMs;
+    }
+  } catch (error) {
     // Those that were recorded are not told otherwise because the others cannot be told why they were not.
     if (moved.size === 0) throw error;
-    return toCallerError(error, { sent: true });
-  });
+    standing = toCallerError(error, { sent: true });
+  }
   return batch.map((s, i): SettleOutcome => {
     const row = moved.get(i);
     if (!row) return standing instanceof Map ? whyNot(s, standing.get(s.seq)) : { kind: 'refused', error: standing };

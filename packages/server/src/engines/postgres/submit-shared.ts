@@ -5,6 +5,7 @@
 import type { Submission, SubmitOutcome } from '../../engine/engine.ts';
 import { toCallerError } from './errors.ts';
 import type { Claim } from './insert.ts';
+import { type Join, joinAll } from './joins.ts';
 import { flush, hasKey, type KeysContext, keyStates, type Told, replay, takeToldKeys, toldCodes } from './keys.ts';
 import { type Judged, judgeShares } from './shares.ts';
 import { restless, rounds } from './submit.ts';
@@ -31,8 +32,9 @@ export async function lookAtShares(batch: readonly Submission[], context: KeysCo
     const { answer, unsynced } = state ?? seen!;
     const writes =
       (unsynced && submission.durability === 'stored') ||
-      // What answers is noted under the idempotency key; that there is nothing is not.
-      (seen && (seen.makes || (hasKey(submission) && standsFor(answer) !== undefined)));
+      // What answers is noted under the idempotency key; that there is nothing is not. Who joins may want to be told of the end.
+      (seen &&
+        (seen.makes || (hasKey(submission) && standsFor(answer) !== undefined) || callsBack(submission, answer)));
     return answer && !writes
       ? { kind: 'answered', outcome: answer }
       : { kind: 'open', item: { submission, judged: seen } };
@@ -124,10 +126,12 @@ async function answer(turn: readonly Entry[], context: MakeContext): Promise<voi
   const unsynced = ({ submission, judged }: Entry): boolean => judged!.unsynced && submission.durability === 'stored';
   if (!context.early && answered.some(unsynced)) await flush(context.connection);
   const told: (Told & { entry: Entry })[] = [];
+  const joins: (Join & { entry: Entry })[] = [];
   for (const entry of answered) {
     const { submission, judged } = entry;
     const stands = standsFor(judged!.answer);
-    if (hasKey(submission) && stands) told.push({ submission, ...stands, entry });
+    if (callsBack(submission, judged!.answer)) joins.push({ submission, seq: stands!.seq, entry });
+    else if (hasKey(submission) && stands) told.push({ submission, ...stands, entry });
     else if (!judged!.makes) entry.outcome = judged!.answer;
   }
   const took = await takeToldKeys(told, context);
@@ -139,7 +143,20 @@ async function answer(turn: readonly Entry[], context: MakeContext): Promise<voi
     entry.written = true;
     entry.outcome = withoutWork(entry.judged!.answer!);
   }
+  const joined = await joinAll(joins, context);
+  for (const [i, { entry }] of joins.entries()) {
+    if (joined[i] === 'full') entry.outcome = { kind: 'callbacks-full' };
+    else if (joined[i] === 'again') entry.judged = undefined;
+    else {
+      entry.written = true;
+      entry.outcome = entry.judged!.answer;
+    }
+  }
 }
+
+/** It joins, and is to be told of the end of what it joins. */
+const callsBack = (submission: Submission, answer: SubmitOutcome | undefined): submission is Join['submission'] =>
+  answer?.kind === 'joined' && submission.callback != null;
 
 /** What an idempotency key is to stand for after this outcome; undefined where it stands for nothing. */
 function standsFor(outcome: SubmitOutcome | undefined): { seq: number; told: number } | undefined {
@@ -167,8 +184,8 @@ async function make(turn: readonly Entry[], context: MakeContext): Promise<void>
     claims.unshift({ ...judged!.seen, take });
   }
   const submissions = making.map(({ submission, judged }) =>
-    // The key of one that is answered with a stale result stands for that one.
-    judged!.answer ? { ...submission, idempotency: null } : submission,
+    // The key of one that is answered with a stale result stands for that one, and who has an answer is told of no other.
+    judged!.answer ? { ...submission, idempotency: null, callback: null } : submission,
   );
   const seqs = await context.store(submissions, claims);
   for (const [i, entry] of making.entries()) {

@@ -1,6 +1,6 @@
 // Clock-driven housekeeping: what is due is promoted or reported, what has expired is removed. Any node may do it; locked rows are left to who locked them.
 import type { DueOperation, DuePoll } from '../../engine/engine.ts';
-import { kindOf, stage } from '../rows.ts';
+import { keptAfterDeliveryMs, kindOf, stage } from '../rows.ts';
 import { int8Array } from './arrays.ts';
 import type { Connection, Statement } from './connections.ts';
 import { leaveShares } from './keyed.ts';
@@ -58,11 +58,35 @@ const nextTimer: Statement = {
 
 /** As an array, not a join: of a table that was empty when its statistics were made the planner would walk the whole index. */
 const ofGone = 'seq = ANY (ARRAY(SELECT seq FROM gone))';
+const ofToldGone = 'seq = ANY (ARRAY(SELECT seq FROM gone WHERE callbacks IS NOT NULL))';
 
-/** `chosen` names the operations and `which` selects their numbers; answers how many were removed, how many looked at, and the last one's time. */
-const removeText = ({ chosen = '', which, looked }: { chosen?: string; which: string; looked: string }): string => `
+/** Of a purged operation deliveries may be open: who changes those holds their outlets. What still waits there, the next lease finds out. */
+const leaveOutlets = `, places AS MATERIALIZED (
+  SELECT s.id FROM (
+    SELECT o.id FROM (SELECT DISTINCT d.outlet FROM gone g CROSS JOIN LATERAL (SELECT outlet FROM delivery WHERE seq = g.seq AND state < 2 LIMIT 100000) d WHERE g.callbacks IS NOT NULL) f
+    CROSS JOIN LATERAL (SELECT id, namespace, name FROM outlet o WHERE o.id = f.outlet LIMIT 1) o ORDER BY o.namespace, o.name
+  ) s CROSS JOIN LATERAL (SELECT FROM outlet o WHERE o.id = s.id FOR NO KEY UPDATE) o
+)`;
+const leftOutlets = `, outlets AS (
+  UPDATE outlet o SET rev = o.rev + 1, in_flight = o.in_flight - d.sending, full_at = NULL, due_at = greatest($2::int8, o.blocked_until)
+  FROM (SELECT outlet, count(*) FILTER (WHERE state = 1)::int4 AS sending FROM untold WHERE state < 2 GROUP BY outlet) d WHERE o.id = d.outlet
+)`;
+
+interface Removal {
+  /** Names the operations. */
+  chosen?: string;
+  /** Selects their numbers. */
+  which: string;
+  /** Deliveries of theirs may be open. */
+  open?: boolean;
+  /** What else it answers. */
+  more?: string;
+}
+
+/** Answers how many were removed, and the last one's time. $1 is the connection's slot. */
+const removeText = ({ chosen = '', which, open = false, more = '' }: Removal): string => `
 WITH ${chosen}gone AS (
-  DELETE FROM operation WHERE seq = ANY (ARRAY(${which})) AND stage + 0 > 2 RETURNING seq, queue, stage, wake_at, keyed
+  DELETE FROM operation WHERE seq = ANY (ARRAY(${which})) AND stage + 0 > 2 RETURNING seq, queue, stage, wake_at, keyed, callbacks
 ), keys AS (
   DELETE FROM idempotency WHERE ctid = ANY (ARRAY(
     SELECT k.ctid FROM gone g CROSS JOIN LATERAL (SELECT idempotency FROM request WHERE seq = g.seq LIMIT 1) r
@@ -81,21 +105,43 @@ WITH ${chosen}gone AS (
   INSERT INTO counter AS c (queue, slot, succeeded, failed, cancelled)
   SELECT queue, $1::int4, -count(*) FILTER (WHERE stage = 3), -count(*) FILTER (WHERE stage = 4), -count(*) FILTER (WHERE stage = 5) FROM gone GROUP BY queue
   ON CONFLICT (queue, slot) DO UPDATE SET succeeded = c.succeeded + excluded.succeeded, failed = c.failed + excluded.failed, cancelled = c.cancelled + excluded.cancelled
-), ${leaveShares('SELECT seq, keyed FROM gone WHERE keyed IS NOT NULL')}
-SELECT count(*), ${looked}, max(wake_at) FROM gone`;
+), ${leaveShares('SELECT seq, keyed FROM gone WHERE keyed IS NOT NULL')}, callbacks AS (
+  DELETE FROM callback WHERE ${ofToldGone}
+)${open ? leaveOutlets : ''}, untold AS (
+  DELETE FROM delivery WHERE ${ofToldGone}${open ? ' AND (SELECT count(*) FROM places) >= 0' : ''} RETURNING number, outlet, state
+)${open ? leftOutlets : ''}, tries AS (
+  DELETE FROM delivery_attempt WHERE delivery = ANY (ARRAY(SELECT number FROM untold))
+)
+SELECT count(*), max(wake_at)${more} FROM gone`;
+
+/** Until when an ended operation is kept for those who are told of it: as long as a delivery is open, and for a while after the last one. */
+const toldUntil = `(SELECT CASE WHEN bool_or(d.state < 2) THEN $2::int8 ELSE max(d.ended_at) END + ${keptAfterDeliveryMs} FROM delivery d WHERE d.seq = o.seq)`;
 
 const removeExpired: Statement = {
   name: 'remove-expired',
   text: removeText({
     chosen: `expired AS MATERIALIZED (
-  SELECT o.seq, o.wake_at, o.request_bytes + coalesce((SELECT octet_length(r.body) FROM result r WHERE r.seq = o.seq), 0)::int8 AS bytes
+  SELECT o.seq, o.wake_at, o.request_bytes + coalesce((SELECT octet_length(r.body) FROM result r WHERE r.seq = o.seq), 0)::int8 AS bytes,
+    CASE WHEN o.callbacks IS NOT NULL THEN ${toldUntil} END AS told_until
   FROM operation o WHERE o.stage > 2 AND o.wake_at BETWEEN $3::int8 AND $2::int8 ORDER BY o.wake_at LIMIT ${expiredRows} FOR UPDATE SKIP LOCKED
+), kept AS (
+  UPDATE operation o SET wake_at = e.told_until FROM expired e WHERE o.seq = e.seq AND e.told_until > $2::int8
+), over AS MATERIALIZED (
+  SELECT seq, wake_at, bytes FROM expired WHERE told_until IS NULL OR told_until <= $2::int8
 ), `,
-    which: `SELECT seq FROM (SELECT seq, sum(bytes) OVER (ORDER BY wake_at, seq) - bytes AS before FROM expired) e WHERE before < ${expiredBytes}`,
-    looked: '(SELECT count(*) FROM expired)',
+    which: `SELECT seq FROM (SELECT seq, sum(bytes) OVER (ORDER BY wake_at, seq) - bytes AS before FROM over) e WHERE before < ${expiredBytes}`,
+    more: ', (SELECT count(*) FROM expired), (SELECT count(*) FROM over), (SELECT max(wake_at) FROM expired)',
   }),
 };
-const removeOne: Statement = { name: 'remove-one', text: removeText({ which: 'SELECT $2::int8', looked: '1' }) };
+const removeOne: Statement = {
+  name: 'remove-one',
+  text: removeText({ which: 'SELECT $3::int8', open: true, more: ', (SELECT array_agg(number) FROM untold)' }),
+};
+/** Tries that were written while the removal waited for an outlet: it did not see them. */
+const removeTries: Statement = {
+  name: 'remove-tries',
+  text: 'DELETE FROM delivery_attempt WHERE delivery = ANY ($1::int8[])',
+};
 
 export interface Swept {
   due: DueOperation[];
@@ -161,9 +207,9 @@ export async function sweepOnce(
     swept.more ||= more;
     if (removing) {
       const [row] = await connection.run(removeExpired, [connection.slot, nowMs, marks.expired]);
-      const [removed, looked, last] = row as [number, number, number | null];
-      const more = looked === expiredRows || removed < looked;
-      marks.removed(nowMs, more && last !== null ? last : undefined);
+      const [removed, last, looked, over, seen] = row as [number, number | null, number, number, number | null];
+      const more = looked === expiredRows || removed < over;
+      marks.removed(nowMs, more ? (last ?? seen ?? undefined) : undefined);
       swept.removed = removed;
       swept.more ||= more;
     }
@@ -177,7 +223,12 @@ export async function sweepOnce(
 }
 
 /** Forgets an ended operation. */
-export async function removeEnded(connection: Connection, seq: number): Promise<boolean> {
-  const [[count] = [0]] = (await connection.run(removeOne, [connection.slot, seq])) as [number][];
+export async function removeEnded(
+  connection: Connection,
+  { seq, nowMs }: { seq: number; nowMs: number },
+): Promise<boolean> {
+  const rows = await connection.run(removeOne, [connection.slot, nowMs, seq]);
+  const [[count, , deliveries] = [0, null, null]] = rows as [number, number | null, string | null][];
+  if (deliveries !== null) await connection.run(removeTries, [deliveries]);
   return count > 0;
 }

@@ -1,4 +1,5 @@
 // What each call does to the store, inside the transaction of its group, and what the group owes before and after its commit.
+import type { DeliveriesWanted, DeliveryFilter, DeliverySettlement } from '../../engine/deliveries.ts';
 import type { Extension, KeyName, NamedDocument, OperationFilter, TimelineWanted } from '../../engine/engine.ts';
 import type {
   Claim,
@@ -12,11 +13,16 @@ import type {
 import type { Trim } from '../../engine/topics.ts';
 import type { Ballast } from './ballast.ts';
 import { bodyParts, type Side } from './body-parts.ts';
+import { callbackStatements } from './callbacks.ts';
+import { deliveryStatements } from './deliveries.ts';
+import { deliveryReads } from './delivery-reads.ts';
 import { documentStatements } from './documents.ts';
 import { keyedStatements } from './keyed.ts';
 import { leaseStatements } from './lease.ts';
+import { writeLeased } from './lease-wire.ts';
 import { readNewEvent, readReadWanted, writeAppended, writePage } from './log-wire.ts';
 import { logStatements } from './log.ts';
+import { outletStatements } from './outlets.ts';
 import { pollStatements } from './polls.ts';
 import { cancelStatements, readStatements } from './read.ts';
 import { settleStatements } from './settle.ts';
@@ -26,15 +32,7 @@ import { submitStatements } from './submit.ts';
 import { subscriptionStatements } from './subscriptions.ts';
 import { sweepStatements } from './sweep.ts';
 import type { Taker } from './takers.ts';
-import {
-  callKinds,
-  type Reader,
-  readSubmission,
-  readTransition,
-  writeLeased,
-  type Writer,
-  writeSettleOutcome,
-} from './wire.ts';
+import { callKinds, type Reader, readSubmission, readTransition, type Writer, writeSettleOutcome } from './wire.ts';
 
 /** The calls that are rare enough to travel as objects. */
 export type OtherCall =
@@ -54,6 +52,10 @@ export type OtherCall =
   | { op: 'counts'; of: readonly number[] | undefined }
   | { op: 'ahead'; seq: number; limit: number }
   | { op: 'health' | 'close' }
+  | { op: 'leaseDeliveries'; wanted: DeliveriesWanted }
+  | { op: 'settleDeliveries'; batch: readonly DeliverySettlement[] }
+  | { op: 'deliveries'; filter: DeliveryFilter }
+  | { op: 'delivery' | 'redeliver'; number: number; namespace: string }
   | { op: 'topics' | 'subscriptions'; namespace: string | undefined }
   | { op: 'trim'; trim: Trim }
   | { op: 'saveSubscription'; document: SubscriptionDocument; from: StartFrom }
@@ -79,6 +81,9 @@ const otherWrites = new Set<OtherCall['op']>([
   'forget',
   'save',
   'remove',
+  'leaseDeliveries',
+  'settleDeliveries',
+  'redeliver',
   'sweep',
   'applyClock',
   'trim',
@@ -103,11 +108,13 @@ export interface News {
   /** Namespaces whose log has grown. */
   namespaces: string[];
   subscriptions: boolean;
+  /** Something is to be told to somebody outside. */
+  deliveries: boolean;
 }
 
 export interface Calls {
-  /** At start: operations whose push lease died with the last process are ready again; returns how many. */
-  voidPushLeases(): number;
+  /** At start: what the last process had under way is ready again; returns how many operations that were. */
+  voidLeases(): number;
   /** Does one call and writes its answer: to `early` what may leave before the commit, to `out` everything else. */
   perform(call: { kind: number; id: number; reader: Reader }, to: { out: Writer; early: Writer }): void;
   /** Before the commit: who waits is offered what became ready, and the group's sums are written. */
@@ -131,10 +138,14 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
   const reads = readStatements(store);
   const keyed = keyedStatements(store, reads);
   const polls = pollStatements(store);
-  const submit = submitStatements(store, { parts, keyed });
-  const settles = settleStatements(store, { parts, keyed, polls, madeReady });
-  const cancel = cancelStatements(store, reads, keyed);
-  const sweeps = sweepStatements(store, { keyed, polls, madeReady });
+  const outlets = outletStatements(store);
+  const callbacks = callbackStatements(store, outlets);
+  const deliveryRows = deliveryReads(store);
+  const deliveries = deliveryStatements(store, { outlets, keyed, reads: deliveryRows });
+  const submit = submitStatements(store, { parts, keyed, callbacks });
+  const settles = settleStatements(store, { parts, keyed, polls, callbacks, madeReady });
+  const cancel = cancelStatements(store, { reads, keyed, callbacks });
+  const sweeps = sweepStatements(store, { keyed, polls, deliveries, madeReady });
   const documents = documentStatements(store);
   const log = logStatements(store);
   const subscriptions = subscriptionStatements(store, log);
@@ -168,9 +179,7 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
       }
       case 'purge': {
         const record = reads.operation(call.key);
-        if (!record || record.finishedAt === null) return false;
-        sweeps.remove(record.seq, record.queue, record.status === 'succeeded' ? 3 : record.status === 'failed' ? 4 : 5);
-        return true;
+        return record !== undefined && sweeps.purge(record.seq);
       }
       case 'operation':
         return reads.operation(call.key);
@@ -200,6 +209,16 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
         return reads.counts(call.of);
       case 'ahead':
         return reads.ahead(call.seq, call.limit);
+      case 'leaseDeliveries':
+        return deliveries.lease(call.wanted);
+      case 'settleDeliveries':
+        return call.batch.map((settlement) => deliveries.settle(settlement));
+      case 'deliveries':
+        return deliveryRows.list(call.filter);
+      case 'delivery':
+        return deliveryRows.withAttempts(call.number, call.namespace);
+      case 'redeliver':
+        return deliveries.redeliver(call.number, call.namespace);
       case 'health':
         return {
           detail: `sqlite, ${folder === ':memory:' ? 'in memory' : 'file'}, schema ${String(store.db.pragma('user_version', { simple: true }))}`,
@@ -274,7 +293,8 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
   };
 
   return {
-    voidPushLeases() {
+    voidLeases() {
+      deliveries.voidAll();
       subscriptions.voidPushed();
       return leases.voidPushLeases();
     },
@@ -340,6 +360,7 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
       for (const service of readied) leases.offer(service);
       readied.clear();
       store.flushCounters();
+      outlets.flush();
       log.flush();
     },
     blamed(id) {
@@ -352,12 +373,13 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
     committed(out) {
       blamed.clear();
       for (const taker of store.takers.committed()) writeLeases(out, taker);
-      return { namespaces: log.committed(), subscriptions: subscriptions.committed() };
+      return { namespaces: log.committed(), subscriptions: subscriptions.committed(), deliveries: outlets.committed() };
     },
     rolledBack() {
       readied.clear();
       store.takers.rolledBack();
       store.forget();
+      outlets.rolledBack();
       log.rolledBack();
       subscriptions.committed();
     },

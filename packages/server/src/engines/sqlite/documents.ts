@@ -12,7 +12,7 @@ export function documentStatements({ db }: Store): DocumentStatements {
   const put = db.prepare('INSERT OR REPLACE INTO document (kind, name, text, saved_at) VALUES (?, ?, ?, ?)');
   const drop = db.prepare('DELETE FROM document WHERE kind = ? AND name = ?');
   const select = db.prepare<[string], NamedDocument>(
-    'SELECT kind, name, text, saved_at AS savedAt FROM document WHERE kind = ? ORDER BY name',
+    'SELECT kind, name, text, saved_at AS savedAt FROM document WHERE kind = +? ORDER BY name',
   );
   return {
     save: ({ kind, name, text, savedAt }) => void put.run(kind, name, text, savedAt),

@@ -4,6 +4,12 @@ import { join } from 'node:path';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { WaitlessError } from '@waitless/protocol';
 import type {
+  DeliveryRecord,
+  DeliverySettlement,
+  DeliverySettleOutcome,
+  LeasedDelivery,
+} from '../../engine/deliveries.ts';
+import type {
   CancelOutcome,
   ClockTransition,
   Counts,
@@ -35,6 +41,7 @@ import { backUp } from './backup.ts';
 import type { Side } from './body-parts.ts';
 import type { OtherCall } from './calls.ts';
 import { KnownAnswers, shareName } from './known-answers.ts';
+import { readLeased, writeLeaseWanted } from './lease-wire.ts';
 import { readAppended, readPage, writeNewEvent, writeReadWanted } from './log-wire.ts';
 import { type StoreError, toCallerError } from './store-error.ts';
 import { inlineBytes, partBytes } from './store.ts';
@@ -43,11 +50,9 @@ import {
   type AnswerMessage,
   callKinds,
   type CallMessage,
-  readLeased,
   Reader,
   readSettleOutcome,
   writeClockTransitions,
-  writeLeaseWanted,
   Writer,
   writeSettlement,
   writeSubmission,
@@ -66,6 +71,12 @@ interface Pending {
   resolve(value: never): void;
   reject(error: Error): void;
 }
+
+/** With an answer of its own: a view would take the whole block that it looks into along to the store's thread. */
+const ownAnswer = ({ tried, ...rest }: DeliverySettlement): DeliverySettlement => ({
+  ...rest,
+  tried: { ...tried, answer: tried.answer && new Uint8Array(tried.answer) },
+});
 
 export function sqliteEngine(options: SqliteOptions): Engine {
   const durable = options.folder !== ':memory:';
@@ -207,6 +218,7 @@ export function sqliteEngine(options: SqliteOptions): Engine {
             else {
               for (const namespace of message.news.namespaces) signal({ kind: 'events', namespace });
               if (message.news.subscriptions) signal({ kind: 'subscriptions' });
+              if (message.news.deliveries) signal({ kind: 'deliveries' });
             }
           });
           resolve({
@@ -320,6 +332,21 @@ export function sqliteEngine(options: SqliteOptions): Engine {
         writer.cells.push({ op: 'applyClock' } satisfies OtherCall);
         writeClockTransitions(writer, batch);
       }).answer;
+    },
+    leaseDeliveries(wanted, now) {
+      at(now);
+      return ask<LeasedDelivery[]>({ op: 'leaseDeliveries', wanted });
+    },
+    settleDeliveries(batch, now) {
+      at(now);
+      return ask<DeliverySettleOutcome[]>({ op: 'settleDeliveries', batch: batch.map(ownAnswer) });
+    },
+    deliveries: (filter) => ask<DeliveryRecord[]>({ op: 'deliveries', filter }),
+    delivery: async (number, namespace) =>
+      (await ask<Awaited<ReturnType<Engine['delivery']>> | null>({ op: 'delivery', number, namespace })) ?? undefined,
+    redeliver(number, namespace, now) {
+      at(now);
+      return ask<Awaited<ReturnType<Engine['redeliver']>>>({ op: 'redeliver', number, namespace });
     },
     append(batch, now) {
       at(now);

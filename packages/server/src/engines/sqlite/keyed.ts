@@ -91,7 +91,7 @@ export function keyedStatements(store: Store, reads: ReadStatements): KeyedState
   // Only here, not when an operation ends without a result: of several under way at once another may still bring one.
   const dropEmpty = db.prepare('DELETE FROM keyed WHERE id = ? AND running IS NULL AND stored IS NULL');
   const ofIdentity = db.prepare<[number, number, string], ShareRow>(
-    `SELECT ${columns}, 0 AS untouched FROM keyed k WHERE k.identity_hash = ? AND k.queue = ? AND k.identity = ? ORDER BY k.stored_at DESC, k.stored DESC`,
+    `SELECT ${columns}, 0 AS untouched FROM keyed k WHERE k.identity_hash = +? AND k.queue = +? AND k.identity = +? ORDER BY k.stored_at DESC, k.stored DESC`,
   );
   const removeIdentity = db.prepare<[number, number, string], ShareName & { full: number }>(
     'DELETE FROM keyed WHERE identity_hash = ? AND queue = ? AND identity = ? RETURNING queue, share, running IS NOT NULL OR stored IS NOT NULL AS full',

@@ -36,7 +36,7 @@ export function leaseStatements(store: Store): LeaseStatements {
     .prepare<[number, number, number], ReadyColumns>(
       `SELECT o.seq, o.nonce, o.attempt, o.lease_no, o.created_at, o.deadline_at, r.correlation, r.labels, r.head, r.body_bytes, r.body
        FROM operation o INDEXED BY operation_ready JOIN request r ON r.seq = o.seq
-       WHERE o.queue = ? AND o.stage = 0 AND o.wake_at > ? ORDER BY o.rank LIMIT ?`,
+       WHERE o.queue = +? AND o.stage = 0 AND o.wake_at > +? ORDER BY o.rank LIMIT +?`,
     )
     .raw();
   const begin = db.prepare(

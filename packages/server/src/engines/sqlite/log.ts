@@ -56,7 +56,7 @@ const forgetRows = 500;
 
 /** By topic, log number, position, log number again, and how many at most: from the index alone. */
 export const selectPlaces = `SELECT ${positionOf('place')} FROM event INDEXED BY event_topic
-   WHERE topic = ? AND place > ((? << 40) | ?) AND place < ((? + 1) << 40) ORDER BY place LIMIT ?`;
+   WHERE topic = +? AND place > ((? << 40) | ?) AND place < ((? + 1) << 40) ORDER BY place LIMIT +?`;
 
 interface LogTopics {
   byName: Map<string, TopicRow>;
@@ -96,11 +96,11 @@ export function logStatements(store: Store): LogStatements {
     .raw();
   const oldestAt = db
     .prepare<[number], number | null>(
-      'SELECT appended_at FROM event INDEXED BY event_topic WHERE topic = ? ORDER BY place LIMIT 1',
+      'SELECT appended_at FROM event INDEXED BY event_topic WHERE topic = +? ORDER BY place LIMIT 1',
     )
     .pluck();
   const oldest = db.prepare<[number, number], { position: number; at: number; bytes: number }>(
-    `SELECT ${positionOf('place')} AS position, appended_at AS at, length(CAST(head AS BLOB)) + length(body) AS bytes FROM event INDEXED BY event_topic WHERE topic = ? ORDER BY place LIMIT ?`,
+    `SELECT ${positionOf('place')} AS position, appended_at AS at, length(CAST(head AS BLOB)) + length(body) AS bytes FROM event INDEXED BY event_topic WHERE topic = +? ORDER BY place LIMIT +?`,
   );
   const cut = db.prepare('DELETE FROM event WHERE topic = ? AND place <= ((? << 40) | ?)');
 

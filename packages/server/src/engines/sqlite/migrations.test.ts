@@ -70,7 +70,16 @@ const again: Submission = {
   sharing: null,
 };
 
-test('sqlite: a store of schema 1 opens, keeps what is in it, and has a log and business keys', async (t) => {
+const wantsTelling = {
+  url: 'https://shop.example/hook',
+  outlet: 'https://shop.example',
+  correlationId: null,
+  progress: false,
+  thin: false,
+  base: 'http://waitless.example',
+};
+
+test('sqlite: a store of schema 1 opens, keeps what is in it, and has a log, business keys and callbacks', async (t) => {
   const { folder, database } = storeOfSchema1(t);
   const engine = sqliteEngine({ folder });
   t.after(() => engine.close());
@@ -106,6 +115,18 @@ test('sqlite: a store of schema 1 opens, keeps what is in it, and has a log and 
   assert.equal((await engine.submit([keyed], now))[0]?.kind, 'new');
   assert.equal((await engine.submit([keyed], now))[0]?.kind, 'joined');
   assert.deepEqual(await engine.list('service'), []);
+  // Who was not told before is not told now; who wants it from now on is.
+  for (const callback of [null, wantsTelling]) {
+    const [made] = await engine.submit([{ ...again, idempotency: null, callback }], now);
+    assert.ok(made?.kind === 'new');
+    await engine.cancel({ seq: made.seq, nonce: again.nonce, namespace: 'shop' }, now);
+  }
+  await engine.cancel({ seq: waiting, nonce: nonce(waiting), namespace: 'shop' }, now);
+  const deliveries = await engine.deliveries({ namespace: 'shop', limit: 9 });
+  assert.deepEqual(
+    deliveries.map(({ callback: { url } }) => url),
+    [wantsTelling.url],
+  );
   await engine.close();
 
   const db = database();

@@ -28,7 +28,7 @@ export function pollStatements(store: Store): PollStatements {
   const select = db.prepare<[number, number], PollRow>(
     `SELECT p.seq, p.lease_no AS leaseNo, p.url, o.queue, o.attempt, o.nonce, o.attempt_at AS attemptAt, o.deadline_at AS deadlineAt, r.correlation AS correlationId, r.head,
        o.stage = ${stage.running} AND o.lease_no = p.lease_no AND o.lease_kind = ${leaseKinds.later} AS holds
-     FROM poll p LEFT JOIN operation o ON o.seq = p.seq LEFT JOIN request r ON r.seq = p.seq WHERE p.at <= ? ORDER BY p.at LIMIT ?`,
+     FROM poll p LEFT JOIN operation o ON o.seq = p.seq LEFT JOIN request r ON r.seq = p.seq WHERE p.at <= +? ORDER BY p.at LIMIT +?`,
   );
   const postpone = db.prepare('UPDATE poll SET at = ? WHERE seq = ?');
   const drop = db.prepare('DELETE FROM poll WHERE seq = ?');

@@ -10,6 +10,7 @@ import type {
   TimelineWanted,
 } from '../../engine/engine.ts';
 import { type RecordColumns, stage, statusOfStage, toRecord } from '../rows.ts';
+import type { CallbackStatements } from './callbacks.ts';
 import { type KeyedStatements, textHash } from './keyed.ts';
 import { recordColumns } from './record.ts';
 import type { Store } from './store.ts';
@@ -32,7 +33,7 @@ export interface ReadStatements {
 
 export function readStatements(store: Store): ReadStatements {
   const { db } = store;
-  const readOne = db.prepare<[number], RecordColumns>(`SELECT ${recordColumns} ${from} WHERE o.seq = ?`).raw();
+  const readOne = db.prepare<[number], RecordColumns>(`SELECT ${recordColumns} ${from} WHERE o.seq = +?`).raw();
   const readResult = db.prepare<
     [number],
     { status: number; headers: string; body: Buffer | null; body_bytes: number; hash: string }
@@ -41,7 +42,7 @@ export function readStatements(store: Store): ReadStatements {
     'SELECT head, body_bytes AS bodyBytes FROM request WHERE seq = ?',
   );
   const readTimeline = db.prepare<[number, number, number, number], Record<string, never>>(
-    'SELECT * FROM happening WHERE seq = ? AND n >= ? AND kind <= ? ORDER BY n LIMIT ?',
+    'SELECT * FROM happening WHERE seq = +? AND n >= +? AND kind <= +? ORDER BY n LIMIT +?',
   );
   const readCounts = db.prepare<[], Queue & Counts>('SELECT * FROM queue ORDER BY service, namespace');
 
@@ -50,13 +51,13 @@ export function readStatements(store: Store): ReadStatements {
     `SELECT queue, rank FROM operation WHERE seq = ? AND stage = ${stage.ready}`,
   );
   // Two ranges of one index: with both conditions in one, all of the same rank would be looked at, however many came after.
-  const ready = `FROM operation INDEXED BY operation_ready WHERE queue = ? AND stage = ${stage.ready}`;
+  const ready = `FROM operation INDEXED BY operation_ready WHERE queue = +? AND stage = ${stage.ready}`;
   const countBefore = db
-    .prepare<[number, number, number], number>(`SELECT count(*) FROM (SELECT 1 ${ready} AND rank < ? LIMIT ?)`)
+    .prepare<[number, number, number], number>(`SELECT count(*) FROM (SELECT 1 ${ready} AND rank < +? LIMIT +?)`)
     .pluck();
   const countBeside = db
     .prepare<[number, number, number, number], number>(
-      `SELECT count(*) FROM (SELECT 1 ${ready} AND rank = ? AND seq < ? LIMIT ?)`,
+      `SELECT count(*) FROM (SELECT 1 ${ready} AND rank = +? AND seq < +? LIMIT +?)`,
     )
     .pluck();
 
@@ -189,10 +190,13 @@ export function readStatements(store: Store): ReadStatements {
 }
 
 /** Ends an operation by its client's wish. */
-export function cancelStatements(store: Store, reads: ReadStatements, keyed: KeyedStatements) {
-  const cancel = store.db.prepare(
+export function cancelStatements(
+  store: Store,
+  { reads, keyed, callbacks }: { reads: ReadStatements; keyed: KeyedStatements; callbacks: CallbackStatements },
+) {
+  const cancel = store.db.prepare<unknown[], { version: number; callbacks: number | null }>(
     `UPDATE operation SET stage = ${stage.cancelled}, version = version + 1, updated_at = ?, finished_at = ?, wake_at = max(? + retention_ms, coalesce(keep_until, 0)), lease_until = NULL, lease_kind = NULL,
-       run_at = NULL, error_code = 'cancelled', error_message = 'cancelled by the client' WHERE seq = ?`,
+       run_at = NULL, error_code = 'cancelled', error_message = 'cancelled by the client' WHERE seq = ? RETURNING version, callbacks`,
   );
   const stageOf = store.db.prepare<[number], number>('SELECT stage FROM operation WHERE seq = ?').pluck();
   return (key: {
@@ -203,9 +207,10 @@ export function cancelStatements(store: Store, reads: ReadStatements, keyed: Key
     const before = reads.operation(key);
     const at = stageOf.get(key.seq);
     if (!before || at === undefined || at >= stage.succeeded) return { before, after: undefined };
-    cancel.run(store.nowMs, store.nowMs, store.nowMs, key.seq);
+    const ended = cancel.get(store.nowMs, store.nowMs, store.nowMs, key.seq)!;
     store.count(before.queue, at, stage.cancelled);
     keyed.ended(key.seq);
+    callbacks.ended({ seq: key.seq, queue: before.queue, ...ended });
     return { before, after: reads.operation(key) };
   };
 }

@@ -1,6 +1,7 @@
 // Recording what became of a lease: the first settlement of the current lease wins, everything else learns why it lost.
 import type { ExtendOutcome, Poll, ProgressReport, SettleOutcome } from '../../engine/engine.ts';
 import type { BodyParts } from './body-parts.ts';
+import type { CallbackStatements } from './callbacks.ts';
 import { leaseKinds, stage, statusOfStage } from '../rows.ts';
 import type { KeyedStatements } from './keyed.ts';
 import type { PollStatements } from './polls.ts';
@@ -47,8 +48,15 @@ export function settleStatements(
     parts,
     keyed,
     polls,
+    callbacks,
     madeReady,
-  }: { parts: BodyParts; keyed: KeyedStatements; polls: PollStatements; madeReady: (service: string) => void },
+  }: {
+    parts: BodyParts;
+    keyed: KeyedStatements;
+    polls: PollStatements;
+    callbacks: CallbackStatements;
+    madeReady: (service: string) => void;
+  },
 ): SettleStatements {
   const { db } = store;
   const finish = db
@@ -61,10 +69,11 @@ export function settleStatements(
         createdAt: number,
         keyed: number | null,
         attemptAt: number | null,
+        callbacks: number | null,
       ]
     >(
       `UPDATE operation SET stage = ?, version = version + 1, updated_at = ?, finished_at = ?, wake_at = max(? + retention_ms, coalesce(keep_until, 0)), lease_until = NULL, lease_kind = NULL,
-         run_at = NULL, error_code = ?, error_message = ? WHERE ${holds} RETURNING queue, version, wake_at, created_at, keyed, attempt_at`,
+         run_at = NULL, error_code = ?, error_message = ? WHERE ${holds} RETURNING queue, version, wake_at, created_at, keyed, attempt_at, callbacks`,
     )
     .raw();
   const requeue = db
@@ -97,16 +106,16 @@ export function settleStatements(
     )
     .pluck();
   const report = db
-    .prepare<unknown[], [version: number, progressSeq: number, attempt: number]>(
-      'UPDATE operation SET version = version + 1, updated_at = ?, progress_seq = coalesce(progress_seq, 0) + 1, progress = ? WHERE seq = ? RETURNING version, progress_seq, attempt',
+    .prepare<unknown[], [version: number, progressSeq: number, attempt: number, callbacks: number | null]>(
+      'UPDATE operation SET version = version + 1, updated_at = ?, progress_seq = coalesce(progress_seq, 0) + 1, progress = ? WHERE seq = ? RETURNING version, progress_seq, attempt, callbacks',
     )
     .raw();
   const finishWaiting = db
-    .prepare<unknown[], number>(
+    .prepare<unknown[], [version: number, callbacks: number | null]>(
       `UPDATE operation SET stage = ${stage.failed}, version = version + 1, updated_at = ?, finished_at = ?, wake_at = max(? + retention_ms, coalesce(keep_until, 0)), run_at = NULL,
-         error_code = ?, error_message = ? WHERE seq = ? AND stage < 2 RETURNING version`,
+         error_code = ?, error_message = ? WHERE seq = ? AND stage < 2 RETURNING version, callbacks`,
     )
-    .pluck();
+    .raw();
   const noteProgress = db.prepare(
     'INSERT INTO happening (seq, n, kind, at, attempt, progress) VALUES (?, ?, 1, ?, ?, ?)',
   );
@@ -192,6 +201,7 @@ export function settleStatements(
       const until = keyed.ended(s.seq, t.keep);
       if (until > expiresAt) keyed.keepUntil(s.seq, (expiresAt = until));
     }
+    callbacks.ended({ seq: s.seq, queue: row[0], version: row[1], callbacks: row[6] });
     return { kind: 'recorded', version: row[1], createdAt: row[3], attemptAt: row[5], finishedAt: now, expiresAt };
   }
 
@@ -232,6 +242,7 @@ export function settleStatements(
       if (ended === undefined) return false;
       store.count(at.queue, at.stage, stage.failed);
       keyed.ended(c.seq);
+      callbacks.ended({ seq: c.seq, queue: at.queue, version: ended[0], callbacks: ended[1] });
       return true;
     },
     extend(e) {
@@ -248,8 +259,9 @@ export function settleStatements(
       if (e.poll) polls.set(e.seq, e.leaseNo, e.poll);
       if (e.progress === null) return { kind: 'extended', leaseUntil, version: at.version, progressSequence: 0 };
       const text = JSON.stringify(e.progress);
-      const [version, sequence, attempt] = report.get(now, text, e.seq)!;
+      const [version, sequence, attempt, wanted] = report.get(now, text, e.seq)!;
       noteProgress.run(e.seq, version, now, attempt, JSON.stringify({ sequence, ...e.progress }));
+      callbacks.progressed({ seq: e.seq, queue: at.queue, version, callbacks: wanted });
       return { kind: 'extended', leaseUntil, version, progressSequence: sequence };
     },
   };

@@ -3,6 +3,7 @@
 import type { Sharing, SubmitOutcome } from '../../engine/engine.ts';
 import { judgeShare } from '../../engine/sharing.ts';
 import type { BodyParts } from './body-parts.ts';
+import type { CallbackStatements } from './callbacks.ts';
 import { type KeyedStatements, type Share, textHash } from './keyed.ts';
 import { type RecordColumns, stage, toRecord } from '../rows.ts';
 import { recordColumns } from './record.ts';
@@ -23,7 +24,7 @@ const told = ['new', 'joined', 'stored'] as const;
 
 export function submitStatements(
   store: Store,
-  { parts, keyed }: { parts: BodyParts; keyed: KeyedStatements },
+  { parts, keyed, callbacks }: { parts: BodyParts; keyed: KeyedStatements; callbacks: CallbackStatements },
 ): (s: SubmissionRow) => SubmitOutcome {
   const { db, takers } = store;
   // Two statements, since each bound value costs a tenth of a microsecond on the path of every submit.
@@ -50,7 +51,7 @@ export function submitStatements(
   const renewKey = db.prepare('UPDATE idempotency SET fingerprint = ?, seq = ?, told = ?, expires_at = ? WHERE id = ?');
   const readOperation = db
     .prepare<[number], RecordColumns>(
-      `SELECT ${recordColumns} FROM operation o JOIN request r ON r.seq = o.seq WHERE o.seq = ?`,
+      `SELECT ${recordColumns} FROM operation o JOIN request r ON r.seq = o.seq WHERE o.seq = +?`,
     )
     .raw();
 
@@ -109,6 +110,7 @@ export function submitStatements(
       for (const [name, value] of Object.entries(JSON.parse(s.labels) as Record<string, string>))
         insertLabel.run(s.queue, name, value, seq);
     }
+    if (s.callback !== null) callbacks.add(seq, s.callback);
     store.count(s.queue, null, at);
     store.wake(wakeAt);
     if (taker) {
@@ -150,10 +152,11 @@ export function submitStatements(
       case 'serve':
         return { kind: 'stored', stored: stored!, refreshing: false };
       case 'refresh':
-        // The key stands for the answer that its sender gets, not for the work that happens behind it.
-        startKeyed({ ...s, idempotencyKey: null }, share, sharing);
+        // The key stands for the answer that its sender gets, not for the work that happens behind it, and who has an answer is told of no other.
+        startKeyed({ ...s, idempotencyKey: null, callback: null }, share, sharing);
         return { kind: 'stored', stored: stored!, refreshing: true };
       case 'join':
+        if (s.callback !== null && !callbacks.add(running!.seq, s.callback)) return { kind: 'callbacks-full' };
         return { kind: 'joined', operation: running! };
       case 'not-stored':
       case 'full':

@@ -87,12 +87,12 @@ export function subscriptionStatements(store: Store, log: LogStatements): Subscr
     'UPDATE subscription SET text = ?, topics = ?, saved_at = ?, version = version + 1, failures = 0, blocked_until = NULL WHERE id = ?',
   );
   const byName = db.prepare<[string, string], SubscriptionRow>(
-    'SELECT * FROM subscription WHERE namespace = ? AND name = ?',
+    'SELECT * FROM subscription WHERE namespace = +? AND name = +?',
   );
-  const byId = db.prepare<[number], SubscriptionRow>('SELECT * FROM subscription WHERE id = ?');
+  const byId = db.prepare<[number], SubscriptionRow>('SELECT * FROM subscription WHERE id = +?');
   const all = db.prepare<[], SubscriptionRow>('SELECT * FROM subscription ORDER BY namespace, name');
   const ofNamespace = db.prepare<[string], SubscriptionRow>(
-    'SELECT * FROM subscription WHERE namespace = ? ORDER BY name',
+    'SELECT * FROM subscription WHERE namespace = +? ORDER BY name',
   );
   const setPaused = db.prepare(
     'UPDATE subscription SET paused = ?, version = version + 1, failures = 0, blocked_until = NULL WHERE id = ?',
@@ -103,10 +103,10 @@ export function subscriptionStatements(store: Store, log: LogStatements): Subscr
     'DELETE FROM subscription WHERE id = ?',
   ].map((text) => db.prepare(text));
   const states = db.prepare<[number], { state: number; n: number; oldest: number }>(
-    'SELECT state, count(*) AS n, min(position) AS oldest FROM taken WHERE subscription = ? GROUP BY state',
+    'SELECT state, count(*) AS n, min(position) AS oldest FROM taken WHERE subscription = +? GROUP BY state',
   );
   const takenAt = db
-    .prepare<[number, number], number>('SELECT taken_at FROM taken WHERE subscription = ? AND position = ?')
+    .prepare<[number, number], number>('SELECT taken_at FROM taken WHERE subscription = +? AND position = +?')
     .pluck();
   const moveCursor = db.prepare('UPDATE subscription SET read_to = ? WHERE id = ? AND read_to = ?');
   const take = db.prepare(
@@ -114,16 +114,16 @@ export function subscriptionStatements(store: Store, log: LogStatements): Subscr
   );
   const keyIsOut = db
     .prepare<[number, string], number>(
-      'SELECT 1 FROM taken INDEXED BY taken_ordering WHERE subscription = ? AND ordering = ? AND state < 3 LIMIT 1',
+      'SELECT 1 FROM taken INDEXED BY taken_ordering WHERE subscription = +? AND ordering = +? AND state < 3 LIMIT 1',
     )
     .pluck();
   const dueRows = db.prepare<[number, number, number], TakenRow>(
-    'SELECT * FROM taken INDEXED BY taken_waiting WHERE subscription = ? AND state = 0 AND at <= ? ORDER BY at, position LIMIT ?',
+    'SELECT * FROM taken INDEXED BY taken_waiting WHERE subscription = +? AND state = 0 AND at <= +? ORDER BY at, position LIMIT +?',
   );
   const lease = db.prepare(
     'UPDATE taken SET state = 1, attempt = attempt + 1, lease_no = lease_no + 1, kind = ?, lease_until = ?, worker = ? WHERE subscription = ? AND position = ?',
   );
-  const row = db.prepare<[number, number], TakenRow>('SELECT * FROM taken WHERE subscription = ? AND position = ?');
+  const row = db.prepare<[number, number], TakenRow>('SELECT * FROM taken WHERE subscription = +? AND position = +?');
   const drop = db.prepare('DELETE FROM taken WHERE subscription = ? AND position = ?');
   const setState = db.prepare(
     'UPDATE taken SET state = ?, at = ?, attempt = ?, kind = NULL, lease_until = NULL, code = ?, detail = ? WHERE subscription = ? AND position = ?',
@@ -131,7 +131,7 @@ export function subscriptionStatements(store: Store, log: LogStatements): Subscr
   const keep = db.prepare('UPDATE taken SET lease_until = max(lease_until, ?) WHERE subscription = ? AND position = ?');
   const nextOfKey = db
     .prepare<[number, string], number>(
-      'SELECT position FROM taken INDEXED BY taken_ordering WHERE subscription = ? AND ordering = ? AND state < 3 AND state = 2 ORDER BY position LIMIT 1',
+      'SELECT position FROM taken INDEXED BY taken_ordering WHERE subscription = +? AND ordering = +? AND state < 3 AND state = 2 ORDER BY position LIMIT 1',
     )
     .pluck();
   const release = db.prepare('UPDATE taken SET state = 0, at = ? WHERE subscription = ? AND position = ?');
@@ -146,19 +146,19 @@ export function subscriptionStatements(store: Store, log: LogStatements): Subscr
   );
   const unbury = db.prepare('DELETE FROM dead_event WHERE subscription = ? AND position = ?');
   const buried = db.prepare<[number, number], EventRow>(
-    'SELECT position, topic, head, appended_at AS appendedAt, ordering AS orderingKey, body FROM dead_event WHERE subscription = ? AND position = ?',
+    'SELECT position, topic, head, appended_at AS appendedAt, ordering AS orderingKey, body FROM dead_event WHERE subscription = +? AND position = +?',
   );
   const openRows = db.prepare<[number, string, number, number], TakenRow>(
-    'SELECT * FROM taken WHERE subscription = ? AND state IN (SELECT value FROM json_each(?)) AND position > ? ORDER BY position LIMIT ?',
+    'SELECT * FROM taken WHERE subscription = +? AND state IN (SELECT value FROM json_each(?)) AND position > +? ORDER BY position LIMIT +?',
   );
   const voidRows = db.prepare(
     "UPDATE taken SET state = 0, at = ?, kind = NULL, lease_until = NULL, code = 'interrupted' WHERE state = 1 AND kind = 1",
   );
   const expired = db.prepare<[number, number], TakenRow & { subscription: number }>(
-    'SELECT * FROM taken INDEXED BY taken_sending WHERE state = 1 AND lease_until <= ? ORDER BY lease_until LIMIT ?',
+    'SELECT * FROM taken INDEXED BY taken_sending WHERE state = 1 AND lease_until <= +? ORDER BY lease_until LIMIT +?',
   );
   const nextWaiting = db
-    .prepare<[number], number | null>('SELECT min(at) FROM taken INDEXED BY taken_timer WHERE state = 0 AND at > ?')
+    .prepare<[number], number | null>('SELECT min(at) FROM taken INDEXED BY taken_timer WHERE state = 0 AND at > +?')
     .pluck();
   const nextExpiry = db
     .prepare<[], number | null>('SELECT min(lease_until) FROM taken INDEXED BY taken_sending WHERE state = 1')

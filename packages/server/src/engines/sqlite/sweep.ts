@@ -1,6 +1,7 @@
 // Clock-driven housekeeping, bounded so that it never holds up those who wait for a commit.
 import type { DueOperation, SweepOutcome } from '../../engine/engine.ts';
 import { kindOf, stage } from '../rows.ts';
+import type { DeliveryStatements } from './deliveries.ts';
 import type { KeyedStatements } from './keyed.ts';
 import type { PollStatements } from './polls.ts';
 import type { Store } from './store.ts';
@@ -10,6 +11,8 @@ const dueRows = 500;
 /** Ended operations removed in one go: more and callers feel it in their p99 (each costs about 10 µs), fewer and a million takes hours. */
 const expiredRows = 200;
 const expiredMs = 3;
+/** An operation of which somebody is still to be told is looked at again after this. */
+const toldLaterMs = 3_600_000;
 /** Free pages before the file is made smaller: below, they are used again soon anyway. */
 const freePages = 8192;
 const vacuumPages = 128;
@@ -29,27 +32,48 @@ interface DueRow {
   lease_until: number | null;
 }
 
+interface EndedRow {
+  seq: number;
+  queue: number;
+  stage: number;
+  callbacks: number | null;
+}
+
 export interface SweepStatements {
   sweep(options: { removeExpired: boolean; pausedMs?: number }): SweepOutcome;
-  remove(seq: number, queue: number, at: number): void;
+  /** Removes an operation with all that belongs to it; false when there is none that has ended. */
+  purge(seq: number): boolean;
   /** Gives free pages back to the disk when there are very many; outside a transaction. */
   vacuum(): void;
 }
 
 export function sweepStatements(
   store: Store,
-  { keyed, polls, madeReady }: { keyed: KeyedStatements; polls: PollStatements; madeReady: (service: string) => void },
+  {
+    keyed,
+    polls,
+    deliveries,
+    madeReady,
+  }: {
+    keyed: KeyedStatements;
+    polls: PollStatements;
+    deliveries: DeliveryStatements;
+    madeReady: (service: string) => void;
+  },
 ): SweepStatements {
   const { db } = store;
   const selectDue = db.prepare<[number, number], DueRow>(
     `SELECT seq, queue, stage, version, attempt, lease_no, lease_kind, deadline_at, start_by_at, started_at, run_at, lease_until
-     FROM operation INDEXED BY operation_timer WHERE stage < 3 AND wake_at <= ? ORDER BY wake_at LIMIT ?`,
+     FROM operation INDEXED BY operation_timer WHERE stage < 3 AND wake_at <= +? ORDER BY wake_at LIMIT +?`,
   );
   const promote = db.prepare('UPDATE operation SET stage = 0, run_at = NULL, wake_at = ? WHERE seq = ?');
   const setWake = db.prepare('UPDATE operation SET wake_at = ? WHERE seq = ?');
   let promoted = 0;
-  const selectExpired = db.prepare<[number, number], { seq: number; queue: number; stage: number }>(
-    'SELECT seq, queue, stage FROM operation INDEXED BY operation_retention WHERE stage >= 3 AND wake_at <= ? ORDER BY wake_at LIMIT ?',
+  const selectExpired = db.prepare<[number, number], EndedRow>(
+    'SELECT seq, queue, stage, callbacks FROM operation INDEXED BY operation_retention WHERE stage >= 3 AND wake_at <= +? ORDER BY wake_at LIMIT +?',
+  );
+  const selectEnded = db.prepare<[number], EndedRow>(
+    'SELECT seq, queue, stage, callbacks FROM operation WHERE seq = ? AND stage >= 3',
   );
   const nextTimer = db
     .prepare<[], number | null>('SELECT min(wake_at) FROM operation INDEXED BY operation_timer WHERE stage < 3')
@@ -58,8 +82,9 @@ export function sweepStatements(
     db.prepare(`DELETE FROM ${table} WHERE seq = ?`),
   );
 
-  function remove(seq: number, queue: number, at: number): void {
+  function remove({ seq, queue, stage: at, callbacks }: EndedRow): void {
     keyed.removing(seq);
+    if (callbacks !== null) deliveries.removing(seq);
     for (const statement of removals) statement.run(seq);
     store.count(queue, at, null);
   }
@@ -96,7 +121,11 @@ export function sweepStatements(
   }
 
   return {
-    remove,
+    purge(seq) {
+      const row = selectEnded.get(seq);
+      if (row) remove(row);
+      return row !== undefined;
+    },
     sweep({ removeExpired, pausedMs = 0 }) {
       const now = store.nowMs;
       store.pausedMs += pausedMs;
@@ -104,23 +133,31 @@ export function sweepStatements(
       const rows = selectDue.all(now, dueRows);
       const found = rows.map((row) => due(row, now)).filter((d) => d !== undefined);
       const looks = polls.due();
+      deliveries.sweep();
       let removed = 0;
+      let looked = 0;
       let more = rows.length === dueRows;
       if (removeExpired) {
         const started = performance.now();
         const expired = selectExpired.all(now, expiredRows);
         for (const row of expired) {
-          remove(row.seq, row.queue, row.stage);
-          removed++;
+          looked++;
+          if (row.callbacks !== null && deliveries.isOpen(row.seq)) setWake.run(now + toldLaterMs, row.seq);
+          else {
+            remove(row);
+            removed++;
+          }
           if (performance.now() - started > expiredMs) break;
         }
-        more ||= removed > 0 && (removed < expired.length || expired.length === expiredRows);
+        more ||= looked > 0 && (looked < expired.length || expired.length === expiredRows);
       }
       // What is still due is being decided by the caller, who sweeps again; the timer is for what comes next.
       const next = nextTimer.get() ?? null;
       store.timerAt = next === null || next <= now ? Number.POSITIVE_INFINITY : next;
       const nextPoll = polls.next();
       if (nextPoll !== undefined) store.wake(nextPoll);
+      const nextDelivery = deliveries.next();
+      if (nextDelivery !== undefined) store.wake(nextDelivery);
       return { due: found, polls: looks, promoted, removed, more };
     },
     vacuum() {

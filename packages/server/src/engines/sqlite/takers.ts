@@ -1,7 +1,7 @@
 // Those who wait for work: lease calls parked in the store, so that an operation that arrives can be stored as leased in its own commit.
 //
 // While a taker is parked there is no ready operation in the queues it takes from: whoever makes one ready offers it here first.
-import type { LeasedRow } from './wire.ts';
+import type { LeasedRow } from './lease-wire.ts';
 
 export interface Taker {
   call: number;

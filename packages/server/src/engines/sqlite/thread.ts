@@ -47,7 +47,7 @@ function run(): void {
   const ballastTimer = setTimeout(() => ballast.fill(), ballastDelayMs);
 
   begin.run();
-  const requeued = calls.voidPushLeases();
+  const requeued = calls.voidLeases();
   store.flushCounters();
   store.saveTime();
   commit.run();
@@ -108,7 +108,8 @@ function run(): void {
     }
     const news = calls.committed(out);
     post(out, store.changedShares);
-    if (news.namespaces.length > 0 || news.subscriptions) port.postMessage({ notice: 'news', news } satisfies Notice);
+    if (news.namespaces.length > 0 || news.subscriptions || news.deliveries)
+      port.postMessage({ notice: 'news', news } satisfies Notice);
   }
 
   function fail(message: CallMessage, error: Error): void {

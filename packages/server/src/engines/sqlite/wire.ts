@@ -5,8 +5,6 @@
 import type {
   ClockTransition,
   Keep,
-  LeasedOperation,
-  LeaseWanted,
   Poll,
   ResultContent,
   Settlement,
@@ -15,6 +13,7 @@ import type {
   Submission,
   Transition,
 } from '../../engine/engine.ts';
+import type { CallbackWanted } from '../../engine/deliveries.ts';
 import { type StoreError, toCallerError } from './store-error.ts';
 
 export type Cell = string | number | null | object;
@@ -159,7 +158,8 @@ export function writeSubmission(to: Writer, s: Submission): void {
     const { identity, share, use, maxAgeMs, onlyStored } = s.sharing;
     to.cells.push(identity, share, use, maxAgeMs, onlyStored ? 1 : 0);
   } else to.cells.push(null);
-  to.cells.push(s.mayMake === false ? 0 : 1);
+  to.cells.push((s.mayMake === false ? 0 : 1) | (s.callback ? 2 : 0));
+  if (s.callback) to.cells.push(s.callback);
   to.bytes(s.body);
 }
 
@@ -196,6 +196,7 @@ export interface SubmissionRow {
   key: string | null;
   sharing: Sharing | null;
   mayMake: boolean;
+  callback: CallbackWanted | null;
   body: Buffer;
 }
 
@@ -220,6 +221,7 @@ export function readSubmission(from: Reader): SubmissionRow {
     key: null,
     sharing: null,
     mayMake: true,
+    callback: null,
     body: noBytes,
   };
   if (row.idempotencyKey !== null) {
@@ -229,7 +231,9 @@ export function readSubmission(from: Reader): SubmissionRow {
   }
   row.key = from.maybeText();
   row.sharing = readSharing(from);
-  row.mayMake = from.number() === 1;
+  const flags = from.number();
+  row.mayMake = (flags & 1) === 1;
+  if (flags & 2) row.callback = from.object<CallbackWanted>();
   row.body = from.bytes();
   return row;
 }
@@ -352,76 +356,3 @@ export function readSettleOutcome(from: Reader): SettleOutcome {
   const outcome = from.object<SettledRow>();
   return outcome.kind === 'refused' ? { kind: 'refused', error: toCallerError(outcome.error) } : outcome;
 }
-
-export function writeLeaseWanted(to: Writer, w: LeaseWanted): void {
-  to.cells.push(
-    w.service,
-    w.namespace,
-    w.kind === 'push' ? 1 : 2,
-    w.worker,
-    w.max,
-    w.maxBytes,
-    w.leaseMs,
-    w.wait ? 1 : 0,
-  );
-}
-
-/** A leased operation as the store's thread has it. */
-export interface LeasedRow {
-  seq: number;
-  nonce: string;
-  queue: number;
-  leaseNo: number;
-  attempt: number;
-  correlationId: string | null;
-  labels: string | null;
-  createdAt: number;
-  deadlineAt: number;
-  leaseUntil: number;
-  head: string;
-  bodyBytes: number;
-  /** Null when it stands in parts. */
-  body: Buffer | null;
-}
-
-export function writeLeased(to: Writer, l: LeasedRow): void {
-  to.cells.push(
-    l.seq,
-    l.nonce,
-    l.queue,
-    l.leaseNo,
-    l.attempt,
-    l.correlationId,
-    l.labels,
-    l.createdAt,
-    l.deadlineAt,
-    l.leaseUntil,
-    l.head,
-    l.bodyBytes,
-    l.body ? 1 : 0,
-  );
-  if (l.body) to.bytes(l.body);
-}
-
-export function readLeased(from: Reader): LeasedOperation {
-  const leased: LeasedOperation = {
-    seq: from.number(),
-    nonce: from.text(),
-    queue: from.number(),
-    leaseNo: from.number(),
-    attempt: from.number(),
-    correlationId: from.maybeText(),
-    labels: parseLabels(from.maybeText()),
-    createdAt: from.number(),
-    deadlineAt: from.number(),
-    leaseUntil: from.number(),
-    head: from.text(),
-    bodyBytes: from.number(),
-    body: null,
-  };
-  if (from.number() === 1) leased.body = from.bytes();
-  return leased;
-}
-
-export const parseLabels = (text: string | null): Record<string, string> | null =>
-  text === null ? null : (JSON.parse(text) as Record<string, string>);

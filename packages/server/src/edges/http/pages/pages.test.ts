@@ -27,7 +27,7 @@ const operation = (more: Partial<Operation> = {}): Operation => ({
   labels: {},
   createdAt: '2026-01-05T11:59:48Z',
   resourceLocation: 'http://x',
-  links: { self: 'http://x', result: 'http://x', timeline: 'http://x' },
+  links: { self: 'http://x', result: 'http://x', timeline: 'http://x', deliveries: 'http://x' },
   status: 'queued',
   done: false,
   version: 1,

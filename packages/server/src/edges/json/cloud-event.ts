@@ -5,8 +5,7 @@ import { isUtf8 } from 'node:buffer';
 import { WaitlessError } from '@waitless/protocol';
 import { type Attributes } from '../../core/event-filter.ts';
 import { isJsonType } from '../../core/event-words.ts';
-import { JsonScan } from './batch-scan.ts';
-import type { FieldLookup } from './exchange.ts';
+import { JsonScan } from './scan.ts';
 
 /** An event as it was published. */
 export interface ReadEvent {
@@ -49,7 +48,11 @@ const batchedType = /^application\/cloudevents-batch\+json\s*(?:;|$)/i;
 
 /** Every event of a request, in its order; one that is wrong refuses them all. */
 export function readEvents(
-  { body, headers, rawHeaders }: { body: Buffer; headers: FieldLookup; rawHeaders: readonly string[] },
+  {
+    body,
+    headers,
+    rawHeaders,
+  }: { body: Buffer; headers: (lowerName: string) => string | undefined; rawHeaders: readonly string[] },
   naming: Naming,
 ): ReadEvent[] {
   const type = headers('content-type')?.trim();

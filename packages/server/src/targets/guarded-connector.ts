@@ -1,0 +1,34 @@
+// How every connection is made that callers of the API may cause: to vetted addresses alone, and looked at once more before anything is sent.
+import type { LookupFunction } from 'node:net';
+import type { buildConnector } from 'undici';
+import type { AddressGuard } from './address.ts';
+
+export interface GuardedConnections {
+  guard: AddressGuard;
+  /** Of making a connection. */
+  timeoutMs: number;
+  /** HTTP/2 as well, where the other side wants it. */
+  allowH2?: boolean;
+}
+
+/** Connections that are kept stay where they were led to; each new one is judged anew. */
+export function guardedConnector(
+  { buildConnector: build }: typeof import('undici'),
+  { guard, timeoutMs, allowH2 = true }: GuardedConnections,
+): buildConnector.connector {
+  const connect = build({
+    timeout: timeoutMs,
+    lookup: guard.lookup as LookupFunction,
+    allowH2,
+    // Said aloud, since NODE_TLS_REJECT_UNAUTHORIZED would turn it off for all.
+    rejectUnauthorized: true,
+  });
+  return (options, done) =>
+    connect(options, (...[error, socket]) => {
+      const refused = socket && guard.refusalOf(socket);
+      if (!socket) return done(error ?? new Error('there is no connection'), null);
+      if (!refused) return done(null, socket);
+      socket.destroy();
+      done(refused, null);
+    });
+}
