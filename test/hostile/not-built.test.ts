@@ -11,8 +11,6 @@ const headers: readonly (readonly [name: string, value: string])[] = [
 ];
 
 const routes: readonly (readonly [method: string, path: string])[] = [
-  ['POST', '/v1/topics/a.b/events'],
-  ['GET', '/v1/topics/a.b/events?after=1&limit=5'],
   ['PUT', '/v1/subscriptions/s'],
   ['GET', '/v1/subscriptions/s'],
   ['DELETE', '/v1/subscriptions/s'],

@@ -18,6 +18,7 @@ export const submits: Journeys = [
   () => import('./pace.test.ts'),
   () => import('./callback-secrets.test.ts'),
   () => import('./tokens.test.ts'),
+  () => import('./publish.test.ts'),
 ];
 
 export const work: Journeys = [

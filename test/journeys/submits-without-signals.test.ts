@@ -15,3 +15,4 @@ await import('./batch.test.ts');
 await import('./stored-results.test.ts');
 await import('./results-by-key.test.ts');
 await import('./pace.test.ts');
+await import('./publish.test.ts');

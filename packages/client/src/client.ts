@@ -13,6 +13,7 @@ import { batch, type BatchEntry, type BatchOutcome } from './batch.ts';
 import type { RequestBody } from './body.ts';
 import { createChannel } from './channel.ts';
 import { events, type EventsOptions } from './events.ts';
+import { type EventVerbs, eventVerbs } from './event-verbs.ts';
 import type { Handler } from './job.ts';
 import * as operations from './operations.ts';
 import type { ListFilters, OperationOptions, OperationSnapshot } from './operations.ts';
@@ -53,7 +54,7 @@ export interface ClientOptions {
  * Every method throws WaitlessError: with the code of the wire's problem document, `unreachable` when no answer came,
  * or `unexpected-answer` when something other than Waitless answered. An aborted signal throws its reason.
  */
-export interface WaitlessClient {
+export interface WaitlessClient extends EventVerbs {
   /** The base URL in use. */
   readonly url: string;
   /** Hands a request to a service: `accepted`, or the `result` where it was waited for and came in time. */
@@ -118,6 +119,7 @@ export function createClient(options: ClientOptions): WaitlessClient {
 
   const client: WaitlessClient = {
     url,
+    ...eventVerbs({ wire, seams }),
     submit: (service, submitOptions) => submit(wire, service, submitOptions),
     batch: (entries, batchOptions) => batch(wire, entries, batchOptions),
     request: (service, body, requestOptions = {}) => request(link, { service, body, options: requestOptions }),

@@ -4,9 +4,12 @@ export type { Query } from './address.ts';
 export type { BatchEntry, BatchOutcome } from './batch.ts';
 export type { RequestBody } from './body.ts';
 export { OperationFailed } from './failed.ts';
+export type { EventAttributes, EventData, NewTopicEvent } from './cloud-event.ts';
 export type { EventsOptions } from './events.ts';
+export type { EventVerbs } from './event-verbs.ts';
 export type { Handler, Job, Reply } from './job.ts';
 export type { ListFilters, OperationOptions, OperationSnapshot } from './operations.ts';
+export type { PublishedEvent, PublishOptions } from './publish.ts';
 export type { RequestOptions } from './request.ts';
 export type { ClientResponse } from './response.ts';
 export type { ResultOptions, ResultOutcome } from './result.ts';
@@ -17,6 +20,9 @@ export type { SchemaInput, SchemaIssue, SchemaOutput, SchemaVerdict, StandardSch
 export type { SocketClass, SocketLike } from './socket.ts';
 export type { SubmitOptions, SubmitOutcome } from './submit.ts';
 export type { ReadToken, TokenOptions } from './token.ts';
+export type { Topic } from './topic.ts';
+export type { TopicEvent } from './topic-event.ts';
+export type { HistoryOptions, HistoryPage, HistoryReset } from './topics.ts';
 export type { WaitOptions } from './wait.ts';
 export type { FollowOptions, WatchOptions } from './watch.ts';
 export {

@@ -17,17 +17,17 @@ export interface ServiceContract {
 /** A result whose JSON has passed the contract's output schema; `undefined` for an empty body. */
 export type CheckedResponse<Value> = ClientResponse & { value: Value };
 
-/** A value did not fit the contract: `input-mismatch` before anything was sent, `output-mismatch` for the result. */
+/** A value did not fit the contract: `input-mismatch` before anything was sent, `output-mismatch` for the result or an event. */
 export class ContractBroken extends WaitlessError {
   /** What the schema said, in its library's words. */
   readonly issues: readonly SchemaIssue[];
-  /** The result that does not fit. */
+  /** The result that does not fit; undefined for an event. */
   readonly result: ClientResponse | undefined;
   /** The same value breaks the contract again. */
   override readonly retry = false;
 
   constructor(code: 'input-mismatch' | 'output-mismatch', issues: readonly SchemaIssue[], result?: ClientResponse) {
-    const what = code === 'input-mismatch' ? 'the input' : 'the result';
+    const what = code === 'input-mismatch' ? 'the input' : result ? 'the result' : 'the data of the event';
     super(code, `${what} breaks the contract: ${issues.map(sentence).join('; ')}`, { status: 422 });
     this.issues = issues;
     this.result = result;

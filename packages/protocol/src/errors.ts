@@ -112,6 +112,11 @@ export const errorTable = {
     'There is no such service',
     'GET /v1/services lists those there are; a service comes from --target NAME=URL, --pull NAME, the config file or PUT /v1/services/NAME.',
   ),
+  'unknown-subscription': entry(
+    404,
+    'There is no such subscription',
+    'GET /v1/subscriptions lists those of this namespace; PUT /v1/subscriptions/NAME makes one.',
+  ),
   'method-not-allowed': entry(405, 'The method is not allowed here', 'The Allow header lists those that are.'),
   'not-acceptable': entry(
     406,
@@ -204,6 +209,16 @@ export const errorTable = {
   ),
   'unsupported-scheme': entry(422, 'The URL has a scheme that is not spoken here', 'Only http and https are.'),
   'too-many-services': entry(422, 'There are too many services', 'Remove some that are not used any more.'),
+  'unknown-target': entry(
+    422,
+    'The target of the subscription is not there',
+    'Events start operations of services that are known. GET /v1/services lists them; make the service first.',
+  ),
+  'too-many-subscriptions': entry(
+    422,
+    'There are too many subscriptions',
+    'Remove some that are not used any more.',
+  ),
   'rate-limited': entry(429, 'Too many requests', 'Slow down and repeat after Retry-After.', true),
   'too-many-connections': entry(429, 'Too many connections or waiting requests', 'Repeat after Retry-After.', true),
   'too-many-callbacks': entry(

@@ -17,7 +17,7 @@ export interface Route {
   /** `{name}` is one path segment, a final `{name…}` the raw rest. */
   readonly path: string;
   readonly summary: string;
-  readonly tag: 'submit' | 'operations' | 'results' | 'workers' | 'services' | 'callbacks' | 'operate';
+  readonly tag: 'submit' | 'operations' | 'results' | 'workers' | 'services' | 'topics' | 'callbacks' | 'operate';
   /** Needs an API key where keys exist: `key`, carries its own capability: `token`, open to all: `none`. */
   readonly access: 'key' | 'token' | 'none';
   /** A read-only token in `?token=` that names the operation `{id}`, or all that the query names, opens it too. */
@@ -503,6 +503,58 @@ export const routes = {
     output: { 200: 'Settled' },
     errors: leaseErrors,
   },
+  publishEvents: {
+    method: 'POST',
+    path: '/v1/topics/{topic}/events',
+    tag: 'topics',
+    access: 'key',
+    summary: 'Publish an event, or a batch of up to 1,000: CloudEvents in any mode, or any body, which is wrapped',
+    headers: ['Operation-Durability', 'Ordering-Key', 'Idempotency-Key', 'traceparent', 'tracestate'],
+    input: 'bytes',
+    output: { 202: 'Published' },
+    errors: [
+      'invalid-name',
+      'reserved-topic',
+      'invalid-cloudevent',
+      'invalid-json',
+      'invalid-parameter',
+      'idempotency-key-invalid',
+      'duplicate-header',
+      'conflicting-headers',
+      'payload-too-large',
+      'unsupported-content-encoding',
+      'queue-full',
+      'overloaded',
+      'storage-unavailable',
+      'engine-unavailable',
+      'shutting-down',
+      'insufficient-storage',
+    ],
+  },
+  listEvents: {
+    method: 'GET',
+    path: '/v1/topics/{topic}/events',
+    tag: 'topics',
+    access: 'key',
+    summary: 'The events that are kept of a topic, or of all that a pattern matches, oldest first',
+    query: [
+      {
+        name: 'after',
+        summary: 'A position, or `cursor` or `next` of a page before; without it from the oldest that is kept.',
+      },
+      { name: 'limit', summary: '1 to 1000, default 50.' },
+    ],
+    output: { 200: 'EventPage' },
+    errors: [
+      'invalid-name',
+      'invalid-filter',
+      'invalid-parameter',
+      'invalid-cursor',
+      'not-implemented',
+      'storage-unavailable',
+      'engine-unavailable',
+    ],
+  },
   listCallbackSecrets: {
     method: 'GET',
     path: '/v1/callback-secrets',
@@ -684,7 +736,6 @@ export type RouteName = keyof typeof routes;
 
 /** Documented routes of later versions: 501 `not-implemented`, so that nobody takes a 404 for "no such id". */
 export const unbuiltRoutes = [
-  '/v1/topics/{topic}/events',
   '/v1/subscriptions/{name}',
   '/v1/subscriptions/{name}/{action}',
   '/v1/leases/{token}/ack',

@@ -129,7 +129,54 @@ const deliveryAttempt = object({
   nextAt: maybe(time),
 });
 
+const cloudEvent: Schema = {
+  type: 'object',
+  description: 'CloudEvents 1.0 in JSON. `data` is what was published, byte for byte where it is JSON; `data_base64` where it is no text.',
+  properties: {
+    specversion: { type: 'string', enum: ['1.0'] },
+    id: { type: 'string', minLength: 1 },
+    source: { type: 'string', minLength: 1 },
+    type: { type: 'string', minLength: 1 },
+    time: { type: 'string', format: 'date-time' },
+    subject: { type: 'string' },
+    datacontenttype: { type: 'string' },
+    data: { description: 'Any JSON; text where the type is text.' },
+    data_base64: { type: 'string', contentEncoding: 'base64' },
+  },
+  required: ['specversion', 'id', 'source', 'type'],
+};
+
 export const schemas: Readonly<Record<string, Schema>> = {
+  CloudEvent: cloudEvent,
+  Published: object(
+    {
+      ids: { type: 'array', items: text, description: 'The id of each event, in the order they came in.' },
+      positions: { type: 'array', items: whole(1), description: 'Where each stands in the history of the namespace.' },
+      repeated: {
+        type: 'array',
+        items: { type: 'boolean' },
+        description: 'Which of them were there already, with the same source and id; absent where none was.',
+      },
+    },
+    ['ids', 'positions'],
+  ),
+  EventPage: object(
+    {
+      items: { type: 'array', items: object({ position: whole(1), topic: text, event: ref('CloudEvent') }) },
+      next: { ...maybe(text), description: 'For `after`, where there is more now.' },
+      cursor: { type: 'string', description: 'For `after`, later: the place behind all that was looked at.' },
+      reset: {
+        ...object({
+          reason: { type: 'string', enum: ['removed', 'history'] },
+          from: whole(0),
+          to: whole(0),
+          detail: text,
+        }),
+        description: 'Only where `after` could not be kept to: events behind it are gone, or it is no place of this history.',
+      },
+    },
+    ['items', 'next', 'cursor'],
+  ),
   OperationReceipt: object(receipt),
   Operation: object(
     operation,

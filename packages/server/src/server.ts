@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { addressMatcher, ownMatcher } from './config/addresses.ts';
 import { bearerKey, createKeyLookup } from './config/api-keys.ts';
 import { readApiService, shownService } from './config/api-service.ts';
+import { readApiSubscription, shownSubscription } from './config/api-subscription.ts';
 import { type Config, isPostgresAddress } from './config/config.ts';
 import { Admission } from './core/admission.ts';
 import { Backups } from './core/backups.ts';
@@ -26,9 +27,11 @@ import { QueueCounts } from './core/queue-counts.ts';
 import { QueueRoom } from './core/queue-room.ts';
 import { keyInFile, keyInMemory, noPlaceForKey, type SecretKey } from './core/secret-key.ts';
 import { Polls } from './core/polls.ts';
+import { Publish } from './core/publish.ts';
 import { Reply } from './core/reply.ts';
 import { Services } from './core/services.ts';
 import { createSubmit } from './core/submit.ts';
+import { Subscriptions, unknownTarget } from './core/subscriptions.ts';
 import { Sweep } from './core/sweep.ts';
 import { createWork } from './core/work.ts';
 import { Auth } from './edges/auth.ts';
@@ -49,6 +52,7 @@ import { createRouter } from './edges/http/router.ts';
 import { serviceHandlers } from './edges/http/services.ts';
 import { streamHandler } from './edges/http/stream.ts';
 import { tokenHandler } from './edges/http/tokens.ts';
+import { topicHandlers } from './edges/http/topics.ts';
 import { WebSockets } from './edges/ws/websockets.ts';
 import type { Engine } from './engine/engine.ts';
 import { observed } from './engine/observed.ts';
@@ -164,8 +168,21 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       everyMs: extras.pollMs,
       log,
     });
+    const secret = secretKey(config);
+    const subscriptions = new Subscriptions({
+      engine,
+      read: readApiSubscription,
+      checkTarget: async (to) => {
+        if (to.kind === 'webhook') await guard.check(to.url, 'subscription');
+        if (to.kind === 'service' && !services.get(to.service)) throw unknownTarget(to.service);
+      },
+      key: secret,
+      clock,
+      everyMs: extras.pollMs,
+      log,
+    });
     const backups = new Backups({ engine, folder: config.backupFolder, instead: insteadOfBackup(config), log });
-    const secrets = new CallbackSecrets({ engine, key: secretKey(config), clock, everyMs: extras.pollMs, log });
+    const secrets = new CallbackSecrets({ engine, key: secret, clock, everyMs: extras.pollMs, log });
     const dispatch = new Dispatch({
       engine,
       services,
@@ -213,6 +230,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       log,
       metrics,
     });
+    const publish = new Publish({ engine, clock, log, metrics });
     const work = createWork({ engine, ids, live, clock, fireAndForget, counts, log, metrics });
     const fetch = new Fetch({ engine, ids, live, outlooks, clock, dispatch, log });
 
@@ -267,6 +285,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       isReady: () => state,
       metricsText: metricsReader(),
     });
+    const topics = topicHandlers({ publish, engine, clock, random });
     const operationEvents = operationEventHandlers({ fetch, feeds, live, operations });
     const { streamOf } = operationEvents;
     const call = callHandler({ services, submit, fetch, outlooks, streamOf, maxWaitMs: config.maxWaitMs });
@@ -308,6 +327,8 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
         getService: oneService.get,
         putService: oneService.put,
         removeService: oneService.remove,
+        publishEvents: topics.post,
+        listEvents: topics.events,
         listCallbackSecrets: callbackSecrets.list,
         rotateCallbackSecret: callbackSecrets.rotate,
         backup: backup.make,
@@ -335,7 +356,20 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
     );
 
     /** In the order they start; they stop in the opposite one, after those who wait have been let go. */
-    const parts: Service[] = [live, made, secrets, sweep, listener, webSockets, dispatch, deliver, polls, backups];
+    const parts: Service[] = [
+      live,
+      made,
+      secrets,
+      subscriptions,
+      sweep,
+      publish,
+      listener,
+      webSockets,
+      dispatch,
+      deliver,
+      polls,
+      backups,
+    ];
     const started: Service[] = [];
     try {
       for (const part of parts) {
@@ -379,7 +413,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       url: listener.url,
       config,
       storeWarnings: warnings,
-      warnings: [...made.warnings, ...secrets.warnings],
+      warnings: [...made.warnings, ...secrets.warnings, ...subscriptions.warnings],
       stop,
       failed,
     };

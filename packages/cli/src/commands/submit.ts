@@ -1,7 +1,4 @@
 // `waitless submit`: hands a request to a service and, when asked, waits for its result.
-import { readFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
-import { buffer } from 'node:stream/consumers';
 import { type Durability, type SubmitOptions, WaitlessError, type WaitlessClient } from '@waitless/client';
 import { callMethods, durabilities } from '@waitless/protocol';
 import { InvalidArgumentError, Option } from 'commander';
@@ -18,10 +15,10 @@ import {
   wholeArgument,
 } from '../command.ts';
 import { addConnectionOptions, connect, type ConnectionOptions, connectionWords } from '../connection.ts';
-import { Failure, systemSentence, wrongUsage } from '../failure.ts';
+import { Failure, wrongUsage } from '../failure.ts';
 import { followToResult } from '../follow.ts';
-import type { Terminal } from '../terminal.ts';
 import { mediaTypeOf } from '../media-type.ts';
+import { readData } from '../read-data.ts';
 import { commandLine } from '../text.ts';
 import { writeResult } from '../write-result.ts';
 
@@ -106,7 +103,7 @@ async function run(
     throw wrongUsage('--durability none cannot be waited for: it keeps no operation.');
   const headers = headersOf(options.header ?? []);
   const client = await connect(options, terminal);
-  const body = options.data === undefined ? undefined : await readData(options.data, terminal);
+  const body = options.data === undefined ? undefined : await readData(options.data, { option: '-d', terminal });
   if (body !== undefined && !headers.some(([name]) => name.toLowerCase() === 'content-type'))
     headers.push(['Content-Type', mediaTypeOf(body)]);
   const request: SubmitOptions = {
@@ -195,14 +192,4 @@ function headersOf(lines: readonly string[]): [string, string][] {
     if (own !== undefined) throw wrongUsage(`the header ${name} is set by ${own}; use that.`);
     return [name, line.slice(colon + 1).trim()];
   });
-}
-
-async function readData(data: string, terminal: Terminal): Promise<Uint8Array> {
-  if (data === '-' || data === '@-') return buffer(terminal.stdin);
-  if (!data.startsWith('@')) return Buffer.from(data);
-  try {
-    return await readFile(resolve(terminal.cwd, data.slice(1)));
-  } catch (error) {
-    throw wrongUsage(`-d: ${systemSentence(error as NodeJS.ErrnoException)}`);
-  }
 }

@@ -105,26 +105,42 @@ export interface TriedWhen {
   fraction: number;
 }
 
-export function judgeTry(tried: Tried, when: TriedWhen): Verdict {
-  if (tried.kind === 'failed') {
-    if (tried.code === 'blocked') return givenUp('blocked', 'none');
-    return failed({ code: tried.code, detail: tryCodes[tried.code], outlet: 'ill', askedMs: 0 }, when);
-  }
+/** What a try says by itself, whatever follows from it. */
+export type TryReading =
+  | { kind: 'delivered' | 'gone' | 'blocked' }
+  | { kind: 'failed'; code: TryCode; detail: string; outlet: 'well' | 'ill'; askedMs: number };
+
+/** @param wallMs by the clock of the wall, which a date in an answer is compared with */
+export function readTry(tried: Tried, wallMs: number): TryReading {
+  if (tried.kind === 'failed')
+    return tried.code === 'blocked'
+      ? { kind: 'blocked' }
+      : { kind: 'failed', code: tried.code, detail: tryCodes[tried.code], outlet: 'ill', askedMs: 0 };
   const { status } = tried;
-  if (status >= 200 && status < 300)
-    return { next: { to: 'delivered' }, code: null, detail: null, outlet: 'well', askedMs: 0 };
-  if (status === 410) return givenUp('gone', 'well');
+  if (status >= 200 && status < 300) return { kind: 'delivered' };
+  if (status === 410) return { kind: 'gone' };
   const code = status >= 300 && status < 400 ? 'redirected' : 'unexpected-status';
-  const ill = status >= 500 || status === 408 || status === 429;
-  return failed(
-    {
-      code,
-      detail: code === 'redirected' ? tryCodes.redirected : `the receiver answered ${status}`,
-      outlet: ill ? 'ill' : 'well',
-      askedMs: obeysRetryAfter(status) ? retryAfterMs(tried.retryAfter, when.wallMs) : 0,
-    },
-    when,
-  );
+  return {
+    kind: 'failed',
+    code,
+    detail: code === 'redirected' ? tryCodes.redirected : `the receiver answered ${status}`,
+    outlet: status >= 500 || status === 408 || status === 429 ? 'ill' : 'well',
+    askedMs: obeysRetryAfter(status) ? retryAfterMs(tried.retryAfter, wallMs) : 0,
+  };
+}
+
+export function judgeTry(tried: Tried, when: TriedWhen): Verdict {
+  const read = readTry(tried, when.wallMs);
+  switch (read.kind) {
+    case 'delivered':
+      return { next: { to: 'delivered' }, code: null, detail: null, outlet: 'well', askedMs: 0 };
+    case 'gone':
+      return givenUp('gone', 'well');
+    case 'blocked':
+      return givenUp('blocked', 'none');
+    case 'failed':
+      return failed(read, when);
+  }
 }
 
 const givenUp = (code: TryCode, outlet: Verdict['outlet']): Verdict => ({

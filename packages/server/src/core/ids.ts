@@ -6,6 +6,9 @@
 // A lease token names queue, operation, lease number and attempt, signed with the store's key: the attempt it allows is in it, a forged or
 // foreign one is refused without a look at the store, and one that was issued once and has ended can still be told from one that never was.
 //
+// The lease token of an event names subscription, position, lease number and attempt. It begins with another word and is signed as another thing, so that
+// neither kind serves for the other.
+//
 // A delivery id is `dlv_`, 32 hex digits of a signature and the number: `[A-Za-z0-9_]` alone, as it stands in headers and URLs of others.
 //
 // Read-only tokens, cursors and delivery ids are signed with the same key. The signed text begins with what it is for, so that none serves for another.
@@ -16,6 +19,7 @@ import { packVersions, unpackVersions } from './stream-cursor.ts';
 
 const idPattern = /^([0-9a-f]{32})([0-9a-z]{2})([0-9a-z]{1,11})$/;
 const tokenPattern = /^([0-9a-z]{1,11})-([0-9a-z]{1,11})-([0-9a-z]{1,11})-([0-9a-z]{1,11})-([A-Za-z0-9_-]{27})$/;
+const eventTokenPattern = /^ev-([0-9a-z]{1,11})-([0-9a-z]{1,11})-([0-9a-z]{1,11})-([0-9a-z]{1,11})-([A-Za-z0-9_-]{27})$/;
 const deliveryPattern = /^dlv_([0-9a-f]{32})([0-9a-z]{1,11})$/;
 const cursorPattern = /^([0-9a-z]{1,11})-([A-Za-z0-9_-]{27})$/;
 const placePattern = /^([A-Za-z0-9_-]{1,1400})\.([A-Za-z0-9_-]{27})$/;
@@ -30,8 +34,15 @@ export interface LeaseName {
   attempt: number;
 }
 
-/** Which list a cursor belongs to: `list` is that of operations. */
-export type List = 'list' | 'deliveries';
+export interface EventLeaseName {
+  subscription: number;
+  position: number;
+  leaseNo: number;
+  attempt: number;
+}
+
+/** Which list a cursor belongs to: `list` is that of operations, `events` that of what a subscription has taken. */
+export type List = 'list' | 'deliveries' | `events.${number}`;
 
 export class Ids {
   readonly #shard: string;
@@ -72,6 +83,25 @@ export class Ids {
       seq: Number.parseInt(match[2]!, 36),
       leaseNo: Number.parseInt(match[3]!, 36),
       attempt: Number.parseInt(match[4]!, 36),
+    };
+  }
+
+  eventToken({ subscription, position, leaseNo, attempt }: EventLeaseName): string {
+    const name = `ev-${digits(subscription)}-${digits(position)}-${digits(leaseNo)}-${digits(attempt)}`;
+    return `${name}-${this.#sign(`event.${name}`)}`;
+  }
+
+  /** The event's lease of a token that this store issued, or undefined. */
+  eventLeaseName(token: string): EventLeaseName | undefined {
+    const [, subscription, position, leaseNo, attempt, mac] = eventTokenPattern.exec(token) ?? [];
+    if (mac === undefined) return undefined;
+    if (!sameText(mac, this.#sign(`event.${token.slice(0, -mac.length - 1)}`))) return undefined;
+    const number = (text: string | undefined): number => Number.parseInt(text!, 36);
+    return {
+      subscription: number(subscription),
+      position: number(position),
+      leaseNo: number(leaseNo),
+      attempt: number(attempt),
     };
   }
 

@@ -7,6 +7,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import { limitFields } from '../lib/rate-limit-fields.ts';
+import type { Service } from '../lib/service.ts';
 import { isTopicName, mostTopicLength } from '../lib/topic-trie.ts';
 import type { Attributes } from './event-filter.ts';
 
@@ -18,6 +19,8 @@ export interface PublishRequest {
   data: Uint8Array;
   orderingKey: string | null;
   durability: Durability;
+  /** Nobody else can have its id, so it is no repeat. */
+  isNamedHere?: boolean;
 }
 
 export interface Published {
@@ -66,9 +69,12 @@ export function checkTopic(topic: string): void {
 const identityOf = ({ source, id }: Attributes): string =>
   hash('sha256', `${String(source).length}:${String(source)}${String(id)}`, 'base64url');
 
-export class Publish {
+export class Publish implements Service {
+  readonly name = 'publish';
   readonly #d: PublishDependencies;
-  #forgotten: NewEvent[] = [];
+  readonly #forgotten: NewEvent[] = [];
+  /** Of those that were forgotten, the ones that are being written. */
+  #inHand = 0;
   #forgottenBytes = 0;
   #writing: Promise<void> | undefined;
 
@@ -84,12 +90,13 @@ export class Publish {
     const [first] = requests;
     if (!first) return [];
     const events = requests.map((request) => toEvent(request, now));
-    metrics.published[first.durability] += events.length;
     if (first.durability === 'none') {
       this.#forget(events);
+      metrics.published.none += events.length;
       return [];
     }
     const outcomes = await engine.append(events, now);
+    metrics.published[first.durability] += outcomes.filter(({ kind }) => kind === 'appended').length;
     return outcomes.map((outcome, i) => {
       if (outcome.kind === 'refused') throw outcome.error;
       return {
@@ -103,7 +110,7 @@ export class Publish {
   /** Nobody waits for it, and it is lost with the process where it is not written by then. */
   #forget(events: readonly NewEvent[]): void {
     const bytes = events.reduce((sum, { body }) => sum + body.length, 0);
-    if (this.#forgotten.length + events.length > mostForgotten || this.#forgottenBytes + bytes > mostForgottenBytes)
+    if (this.#forgotten.length + this.#inHand + events.length > mostForgotten || this.#forgottenBytes + bytes > mostForgottenBytes)
       throw new WaitlessError(
         'queue-full',
         `the memory queue for durability none is full (${mostForgotten} events or ${mostForgottenBytes} bytes)`,
@@ -123,27 +130,34 @@ export class Publish {
     // What comes in this turn goes together.
     await new Promise<void>((resolve) => void setImmediate(resolve));
     while (this.#forgotten.length > 0) {
-      const batch = this.#forgotten.slice(0, forgottenBatch);
+      const batch = this.#forgotten.splice(0, forgottenBatch);
+      this.#inHand = batch.length;
       try {
         // oxlint-disable-next-line no-await-in-loop -- one after another, so that their order stays
-        await engine.append(batch, clock.now());
+        const outcomes = await engine.append(batch, clock.now());
+        const refused = outcomes.filter(({ kind }) => kind === 'refused').length;
+        if (refused > 0) log.warn('publish.lost', { events: refused });
       } catch (error) {
         log.warn('publish.lost', { events: batch.length, error });
       }
-      this.#forgotten.splice(0, batch.length);
+      this.#inHand = 0;
       this.#forgottenBytes -= batch.reduce((sum, { body }) => sum + body.length, 0);
     }
     this.#writing = undefined;
   }
 
-  /** At a stop: what nobody waits for is written all the same where that is possible. */
+  start(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** What nobody waits for is written all the same where that is possible. */
   async stop(): Promise<void> {
     await this.#writing;
   }
 }
 
 function toEvent(
-  { namespace, topic, attributes, data, orderingKey, durability }: PublishRequest,
+  { namespace, topic, attributes, data, orderingKey, durability, isNamedHere = false }: PublishRequest,
   now: number,
 ): NewEvent {
   return {
@@ -153,7 +167,7 @@ function toEvent(
     body: data,
     durability: durability === 'none' ? 'memory' : durability,
     orderingKey,
-    identity: durability === 'none' ? null : identityOf(attributes),
+    identity: durability === 'none' || isNamedHere ? null : identityOf(attributes),
     knownUntil: now + knownForMs,
   };
 }

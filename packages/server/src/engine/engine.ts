@@ -5,6 +5,7 @@
 //   other, and of requests that share a result only one is under way; durable when it resolves. The order of the questions is in `sharing.ts`.
 // - An operation is held by at most one unexpired lease. Every lease has its own number (`leaseNo`), the fencing token:
 //   a lost lease can neither settle nor extend, and the first settlement of a lease wins.
+// - Of the operations of one ordering key in a queue only the first open one can be leased; its end makes the next one so, in the same commit.
 // - A transition and its consequences (result, timeline row, counters, what is stored under a key, the next look at a backend that is polled, who has
 //   to be told of it: `deliveries.ts`) are written together or not at all.
 // - Time comes from the caller. The engine never reads a clock to decide anything. Nodes of a shared store follow one time line (`Signal` `time`).
@@ -67,6 +68,11 @@ export interface Submission {
   key: string | null;
   /** What of its result others may have, and it of theirs; null: neither. */
   sharing: Sharing | null;
+  /**
+   * Those of one key in a queue run one at a time, in the order of their commits: the next may be leased once the one before has ended. One that waits,
+   * for its turn, a delay or another attempt, holds those behind it. Absent: it waits for nobody.
+   */
+  orderingKey?: string | null;
   /** Who wants to be told of its end. Also of the operation that it joins; not of one that is replayed, nor of a stored result. Absent: nobody. */
   callback?: CallbackWanted | null;
   /** false: new work is not taken now, as by a full queue; what was submitted before, is under way or is stored still answers. Absent: it is. */

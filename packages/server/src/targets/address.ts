@@ -106,22 +106,24 @@ export interface AddressGuard {
 export const forbiddenTarget = 'target-forbidden';
 
 /** What callers of the API name. */
-export type Place = 'target' | 'callback';
+export type Place = 'target' | 'callback' | 'subscription';
 
-const forbidden = (place: Place, detail: string, { what, mend }: { what: string; mend: string }): WaitlessError =>
-  place === 'target'
-    ? new WaitlessError(
-        forbiddenTarget,
-        `the ${what} of the target ${detail}; ${mend}, or name the service in the config file`,
-        {
-          members: {
-            errors: [{ pointer: '/target/url', detail: what === 'host' ? detail : `has a ${what} that ${detail}` }],
-          },
-        },
-      )
-    : new WaitlessError('callback-url-forbidden', `the ${what} of Callback-Url ${detail}; ${mend}`, {
-        members: { accepted: false },
-      });
+const forbidden = (place: Place, detail: string, { what, mend }: { what: string; mend: string }): WaitlessError => {
+  if (place === 'callback')
+    return new WaitlessError('callback-url-forbidden', `the ${what} of Callback-Url ${detail}; ${mend}`, {
+      members: { accepted: false },
+    });
+  const isService = place === 'target';
+  return new WaitlessError(
+    isService ? forbiddenTarget : 'callback-url-forbidden',
+    `the ${what} of the target ${detail}; ${mend}${isService ? ', or name the service in the config file' : ''}`,
+    {
+      members: {
+        errors: [{ pointer: '/target/url', detail: what === 'host' ? detail : `has a ${what} that ${detail}` }],
+      },
+    },
+  );
+};
 
 /** One text for every reason that shows only by looking, so that nobody learns which names and addresses there are. */
 const refusal = (place: Place = 'target'): WaitlessError =>

@@ -54,6 +54,14 @@ export function correlationId(headers: FieldLookup): string | null {
   return value;
 }
 
+/** What shares it is handled one after another; in visible ASCII, as it stands in lists. */
+export function orderingKey(headers: FieldLookup): string | null {
+  const value = headers('ordering-key')?.trim();
+  if (value === undefined) return null;
+  if (!/^[\x20-\x7e]{1,255}$/.test(value)) throw invalid('Ordering-Key', 'must be 1 to 255 visible ASCII characters');
+  return value;
+}
+
 export function priority(headers: FieldLookup): number | undefined {
   const value = headers('operation-priority')?.trim();
   if (value === undefined) return undefined;
@@ -194,8 +202,4 @@ export function forwarded(rawHeaders: readonly string[], optedIn: readonly strin
   return named ? kept.filter(([name]) => !named.has(name.toLowerCase())) : kept;
 }
 
-const traceparentPattern = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
-
-/** A trace context that is no trace context is dropped, as W3C Trace Context asks, not refused. */
-export const isTraceparent = (value: string): boolean =>
-  traceparentPattern.test(value) && !value.startsWith('ff') && !/^..-0{32}-/.test(value) && !/-0{16}-..$/.test(value);
+export { isTraceparent } from '../../core/trace-context.ts';

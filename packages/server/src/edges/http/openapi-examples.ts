@@ -39,6 +39,7 @@ export const headerDetails: Readonly<Record<string, ParameterDetail>> = {
   'Cache-Control': { schema: { type: 'string' }, example: 'no-cache' },
   traceparent: { schema: { type: 'string' }, example: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' },
   tracestate: { schema: { type: 'string' }, example: 'vendor=value' },
+  'Ordering-Key': { schema: { type: 'string', minLength: 1, maxLength: 255 }, example: 'customer-42' },
   'Last-Event-ID': { schema: { type: 'string' }, example: `${id}_3` },
   'Result-Status': { schema: { type: 'integer', minimum: 200, maximum: 599, default: 200 }, example: 200 },
   'If-None-Match': {
@@ -61,6 +62,7 @@ export const queryDetails: Readonly<Record<string, ParameterDetail>> = {
   createdBefore: { schema: { type: 'string', format: 'date-time' }, example: '2026-02-01T00:00:00Z' },
   limit: { schema: { type: 'integer', minimum: 1, maximum: 1000, default: 50 }, example: 50 },
   cursor: { schema: { type: 'string' } },
+  after: { schema: { type: 'string', minLength: 1 }, example: '4711' },
   envelope: { schema: { type: 'string', enum: ['json'] }, example: 'json' },
   key: { schema: { type: 'string', minLength: 1 }, example: 'customer-42' },
   'on-complete': { schema: { type: 'integer', enum: [303] }, example: 303 },
@@ -75,6 +77,11 @@ export const pathDetails: Readonly<Record<string, ParameterDetail>> = {
     schema: { type: 'string', pattern: '^dlv_[0-9a-z]{33,43}$' },
     example: deliveryId,
     description: 'The delivery id.',
+  },
+  topic: {
+    schema: { type: 'string', minLength: 1, maxLength: 255 },
+    example: 'orders.placed',
+    description: 'Name of the topic: words joined by dots. Where events are read also a pattern: `*` is one word, `**` any number (`%23` too).',
   },
   token: {
     schema: { type: 'string', minLength: 1 },
@@ -133,6 +140,8 @@ export const tagDescriptions: Readonly<Record<Route['tag'], string>> = {
   workers:
     'Take work under a lease and answer it. The token of a lease is a capability for one attempt; backends that answer 202 use the same routes later.',
   services: 'The services there are, with their live counts.',
+  topics:
+    'Facts that one publishes and every interested one gets: CloudEvents at positions that only grow, kept for as long as the topic says.',
   callbacks:
     'Notices to URLs of your choice: what became of each, having one sent again, and the secrets they are signed with.',
   operate: 'Health, metrics, this document and pages for people.',
@@ -182,6 +191,15 @@ export function bodyExamples(serverUrl: string): Readonly<Record<string, unknown
       instance: '5d0c6fcd7a3f-1',
       code: 'unknown-service',
     },
+  };
+  const cloudEvent = {
+    specversion: '1.0',
+    id: 'order-4711',
+    source: '/shop',
+    type: 'order.placed',
+    time,
+    datacontenttype: 'application/json',
+    data: { customer: 'alice', pizza: 'margherita' },
   };
   const token = 'TOKEN';
   const delivery = {
@@ -265,6 +283,12 @@ export function bodyExamples(serverUrl: string): Readonly<Record<string, unknown
           nextAt: '2026-01-05T10:00:11.200Z',
         },
       ],
+    },
+    Published: { ids: ['order-4711'], positions: [1042] },
+    EventPage: {
+      items: [{ position: 1042, topic: 'orders.placed', event: cloudEvent }],
+      next: null,
+      cursor: '10a-0123456789abcdef0123456789abcdef',
     },
     CallbackSecretPage: {
       items: [

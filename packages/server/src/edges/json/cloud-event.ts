@@ -11,6 +11,8 @@ import { JsonScan } from './scan.ts';
 export interface ReadEvent {
   attributes: Attributes;
   data: Buffer;
+  /** It came without a name and got one here, which nobody else has. */
+  isNamedHere: boolean;
 }
 
 /** What an event of ours is called where the publisher gave it no name. */
@@ -38,7 +40,7 @@ const openBrace = 0x7b;
 const closeBrace = 0x7d;
 const openBracket = 0x5b;
 const closeBracket = 0x5d;
-const [comma, colon, quote] = [0x2c, 0x3a, 0x22];
+const [comma, colon, quote, hyphen] = [0x2c, 0x3a, 0x22, 0x2d];
 
 const wrong = (detail: string): WaitlessError =>
   new WaitlessError('invalid-cloudevent', detail, { members: { accepted: false } });
@@ -86,7 +88,7 @@ export function readEvents(
         ? { datacontenttype: 'application/octet-stream' }
         : {}),
   };
-  return [judged(attributes, body, '')];
+  return [{ ...judged(attributes, body, ''), isNamedHere: true }];
 }
 
 function readBatch(scan: JsonScan): ReadEvent[] {
@@ -192,8 +194,9 @@ function fromBase64(text: string, at: string): Buffer {
 function binaryAttributes(rawHeaders: readonly string[]): [string, string][] {
   const found: [string, string][] = [];
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i]!.toLowerCase();
-    if (name.startsWith('ce-')) found.push([name, rawHeaders[i + 1]!]);
+    const name = rawHeaders[i]!;
+    // Most fields are none, and a publish is too frequent to write all of them in lower case.
+    if (name.charCodeAt(2) === hyphen && /^ce-/i.test(name)) found.push([name.toLowerCase(), rawHeaders[i + 1]!]);
   }
   return found;
 }
@@ -254,7 +257,7 @@ function judged(attributes: Record<string, unknown>, data: Buffer, at: string, {
     throw wrong(
       `${name('data')} is not the JSON that ${datacontenttype === undefined ? 'data without a datacontenttype is' : 'its type says'}`,
     );
-  return { attributes, data };
+  return { attributes, data, isNamedHere: false };
 }
 
 function isJsonText(bytes: Buffer): boolean {

@@ -13,6 +13,7 @@ import { idempotencyCases } from './idempotency-cases.ts';
 import { leaseCases } from './lease-cases.ts';
 import { logCases } from './log-cases.ts';
 import { nodeCases } from './node-cases.ts';
+import { orderingCases } from './ordering-cases.ts';
 import { outletCases } from './outlet-cases.ts';
 import { pollCases } from './poll-cases.ts';
 import { readCases } from './read-cases.ts';
@@ -22,6 +23,7 @@ import { sharedCases } from './shared-cases.ts';
 import { sharedDeliveryCases } from './shared-delivery-cases.ts';
 import { sharedLeaseCases } from './shared-lease-cases.ts';
 import { sharingCases } from './sharing-cases.ts';
+import { sharedOrderingCases } from './shared-ordering-cases.ts';
 import { sharedSharingCases } from './shared-sharing-cases.ts';
 import { sharedSweepCases } from './shared-sweep-cases.ts';
 import { storedCases } from './stored-cases.ts';
@@ -37,6 +39,7 @@ const families = [
   idempotencyCases,
   leaseCases,
   settleCases,
+  orderingCases,
   sweepCases,
   readCases,
   logCases,
@@ -59,6 +62,7 @@ const families = [
   sharedLeaseCases,
   sharedSweepCases,
   sharedDeliveryCases,
+  sharedOrderingCases,
   nodeCases,
 ];
 

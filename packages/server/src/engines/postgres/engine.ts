@@ -338,6 +338,8 @@ export function postgresEngine({
       if (!cancelled) return { kind: 'ended', operation };
       ended([key.seq]);
       if (cancelled.tells) deliveries.told();
+      if (cancelled.next.readied.size > 0) madeReady(cancelled.next.readied);
+      for (const ms of cancelled.next.dueAt) wake.at(ms, nowMs);
       return { kind: 'cancelled', operation, leaseNo: cancelled.leaseNo };
     },
     async purge(key) {

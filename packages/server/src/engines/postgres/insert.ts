@@ -7,9 +7,12 @@ import { byteaArray, int4Array, int8Array, textArray, uuidArray } from './arrays
 import { callbackColumns, callbackParameters, callbackValues, storeCallbacks } from './callbacks.ts';
 import { type Connection, extraMs, type Statement, statementTimeoutMs } from './connections.ts';
 import { giveBackKey, hasKey } from './keys.ts';
+import { laneOf } from '../lane.ts';
+import { type Advanced, advanceLanes, lockLanes } from './lanes.ts';
 import { leaseNow } from './time-line.ts';
 import type { Node } from './node.ts';
 import type { Taker } from './takers.ts';
+import { inTransaction } from './transaction.ts';
 
 /** What a statement does beyond storing: each costs processor, and most batches need none. */
 interface Shape {
@@ -20,6 +23,8 @@ interface Shape {
   shared: boolean;
   /** Somebody is to be told of some of them. */
   called: boolean;
+  /** Ordering keys: those that have one are stored as held, whoever goes before them. */
+  ordered: boolean;
 }
 
 /** How a submission takes its share: `compare`: if it is still as it was seen; `force`: in any case; `follow`: with the one of its batch that forces it. */
@@ -41,16 +46,25 @@ const takeShares = `, claimed AS (
   WHERE f.share IS NULL OR c.running = f.seq OR (c.id IS NOT NULL AND f.take = ${takes.follow})
 )`;
 
-const insertText = ({ once, labelled, shared, called }: Shape): string => `
+/** Where the columns begin that only some shapes have. */
+const callbacksFrom = ({ shared }: Pick<Shape, 'shared'>): number => (shared ? 32 : 26);
+function laneParameters(of: Shape): string {
+  const from = callbacksFrom(of) + (of.called ? callbackColumns.split(',').length : 0);
+  return `, $${from}::int8[], $${from + 1}::int8[]`;
+}
+
+const insertText = ({ once, labelled, shared, called, ordered }: Shape): string => `
 WITH input AS MATERIALIZED (
   SELECT nextval('operation_seq') AS seq, i.*
   FROM unnest($3::int4[], $4::uuid[], $5::int4[], $6::int8[], $7::int8[], $8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::int8[], $13::int8[],
     $14::int4[], $15::int8[], $16::text[], $17::text[], $18::text[], $19::text[], $20::bytea[], $21::text[], $22::text[], $23::int8[]${
       shared ? ', $26::text[], $27::text[], $28::text[], $29::int4[], $30::int8[], $31::int8[]' : ''
-    }${called ? `, ${callbackParameters(shared ? 32 : 26)}` : ''}) WITH ORDINALITY AS i (queue, nonce, stage, rank, wake_at, created_at, deadline_at, retention_ms, keep_until, run_at, start_by_at,
+    }${called ? `, ${callbackParameters(callbacksFrom({ shared }))}` : ''}${
+      ordered ? laneParameters({ once, labelled, shared, called, ordered }) : ''
+    }) WITH ORDINALITY AS i (queue, nonce, stage, rank, wake_at, created_at, deadline_at, retention_ms, keep_until, run_at, start_by_at,
       lease_kind, lease_ms, worker, correlation, labels, head, body, key, fingerprint, key_expires_at${
         shared ? ', business_key, share, identity, take, seen_running, seen_stored' : ''
-      }${called ? `, ${callbackColumns}` : ''}, ord)
+      }${called ? `, ${callbackColumns}` : ''}${ordered ? ', lane, ready_at' : ''}, ord)
 )${
   once
     ? `, keys AS (
@@ -63,11 +77,11 @@ WITH input AS MATERIALIZED (
     : ', free AS (SELECT * FROM input)'
 }${shared ? takeShares : ', accepted AS (SELECT * FROM free)'}, operations AS (
   INSERT INTO operation (seq, rank, wake_at, created_at, updated_at, deadline_at, retention_ms, keep_until, run_at, start_by_at, started_at, attempt_at,
-    lease_until, queue, version, attempt, lease_no, request_bytes, node, stage, lease_kind, worker${shared ? ', keyed' : ''}${called ? ', callbacks, reports' : ''})
+    lease_until, queue, version, attempt, lease_no, request_bytes, node, stage, lease_kind, worker${shared ? ', keyed' : ''}${called ? ', callbacks, reports' : ''}${ordered ? ', lane' : ''})
   SELECT seq, rank, wake_at, created_at, $1::int8, deadline_at, retention_ms, keep_until, run_at, start_by_at,
     CASE WHEN stage = 2 THEN $1::int8 END, CASE WHEN stage = 2 THEN $1::int8 END, ${leaseNow('$1::int8')} + lease_ms,
     queue, CASE WHEN stage = 2 THEN 2 ELSE 1 END, CASE WHEN stage = 2 THEN 1 ELSE 0 END, CASE WHEN stage = 2 THEN 1 ELSE 0 END, octet_length(body),
-    CASE WHEN stage = 2 THEN $24::int4 END, stage, lease_kind, worker${shared ? ', keyed' : ''}${called ? ', CASE WHEN cb_url IS NOT NULL THEN 1 END, CASE cb_progress WHEN 1 THEN true END' : ''}
+    CASE WHEN stage = 2 THEN $24::int4 END, stage, lease_kind, worker${shared ? ', keyed' : ''}${called ? ', CASE WHEN cb_url IS NOT NULL THEN 1 END, CASE cb_progress WHEN 1 THEN true END' : ''}${ordered ? ', lane' : ''}
   FROM accepted, time_line
 ), requests AS (
   INSERT INTO request (seq, nonce, correlation, labels, head, idempotency, body${shared ? ', key' : ''})
@@ -78,7 +92,11 @@ WITH input AS MATERIALIZED (
   INSERT INTO label (name, value, seq) SELECT e.key, e.value, a.seq FROM accepted a CROSS JOIN LATERAL jsonb_each_text(a.labels::jsonb) e WHERE a.labels IS NOT NULL
 )`
     : ''
-}${called ? `, callbacks AS (${storeCallbacks('accepted', '1')})` : ''}, counted AS (
+}${called ? `, callbacks AS (${storeCallbacks('accepted', '1')})` : ''}${
+  ordered
+    ? ', in_line AS (INSERT INTO ordered (lane, seq, run_at) SELECT lane, seq, ready_at FROM accepted WHERE lane IS NOT NULL)'
+    : ''
+}, counted AS (
   INSERT INTO counter AS c (queue, slot, queued, running)
   SELECT queue, $2::int4, count(*) FILTER (WHERE stage < 2), count(*) FILTER (WHERE stage = 2) FROM accepted GROUP BY queue
   ON CONFLICT (queue, slot) DO UPDATE SET queued = c.queued + excluded.queued, running = c.running + excluded.running
@@ -90,7 +108,7 @@ SELECT seq, ord, ${
 }`;
 
 const shape = (name: string, of: Partial<Shape>): { of: Shape; statement: Statement } => {
-  const asked = { once: false, labelled: false, shared: false, called: false, ...of };
+  const asked = { once: false, labelled: false, shared: false, called: false, ordered: false, ...of };
   return { of: asked, statement: { name, text: insertText(asked) } };
 };
 /** What is shared costs more anyway, and so does what somebody is told of: one statement each does all the rest as well. */
@@ -98,12 +116,20 @@ const whole = { once: true, labelled: true };
 const sharedShape = shape('submit-shared', { ...whole, shared: true });
 const sharedCalledShape = shape('submit-shared-called', { ...whole, shared: true, called: true });
 const calledShape = shape('submit-called', { ...whole, called: true });
+const orderedShape = shape('submit-ordered', { ...whole, called: true, ordered: true });
+const sharedOrderedShape = shape('submit-shared-ordered', { ...whole, shared: true, called: true, ordered: true });
 const shapes = [
   shape('submit', {}),
   shape('submit-labelled', { labelled: true }),
   shape('submit-keyed', { once: true }),
   shape('submit-keyed-labelled', { once: true, labelled: true }),
 ];
+
+function chooseShape({ once, labelled, shared, called, ordered }: Shape): (typeof shapes)[number] {
+  if (ordered) return shared ? sharedOrderedShape : orderedShape;
+  if (shared) return called ? sharedCalledShape : sharedShape;
+  return called ? calledShape : shapes.find(({ of }) => of.once === once && of.labelled === labelled)!;
+}
 
 /** A submission with the taker it is stored for, if somebody waits. */
 export interface SubmitItem {
@@ -117,6 +143,8 @@ export interface SubmitContext {
   node: Node;
   nowMs: number;
   connection: Connection;
+  /** Who is next in some lanes may start. */
+  advanced: (next: Advanced) => void;
 }
 
 const never = Number.POSITIVE_INFINITY;
@@ -129,10 +157,11 @@ interface Times {
 
 /** Where a new operation stands and when the clock looks at it first. */
 function timesOf({ submission: s, taker }: SubmitItem, now: number): Times {
-  const ready = s.runAt <= now;
+  const held = hasLane(s);
+  const ready = s.runAt <= now && !held;
   const startBy = s.startByAt ?? never;
   const leaseMs = taker?.wanted.leaseMs ?? null;
-  const wakeAt = Math.min(s.deadlineAt, leaseMs === null ? startBy : now + leaseMs, ready ? never : s.runAt);
+  const wakeAt = Math.min(s.deadlineAt, leaseMs === null ? startBy : now + leaseMs, ready || held ? never : s.runAt);
   return { stage: taker ? stage.running : ready ? stage.ready : stage.waiting, wakeAt, leaseMs };
 }
 
@@ -143,24 +172,48 @@ export interface Claim {
   stored: number | null;
 }
 
+export const hasLane = (s: Submission): boolean => s.orderingKey != null;
+const laneIn = ({ queue, orderingKey }: Submission): number | null =>
+  orderingKey == null ? null : laneOf(queue, orderingKey);
+
 /** Stores what wins its key and, with `claims`, its share; numbers by place. */
 export async function insert(
+  items: readonly SubmitItem[],
+  context: SubmitContext,
+  claims?: readonly Claim[],
+): Promise<Map<number, number>> {
+  const { connection, nowMs, advanced } = context;
+  const lanes = items.flatMap(({ submission }) => laneIn(submission) ?? []);
+  if (lanes.length === 0) return store(items, context, claims);
+  let next: Advanced | undefined;
+  const seqs = await inTransaction(connection, async () => {
+    await lockLanes(connection, lanes);
+    const stored = await store(items, context, claims);
+    next = await advanceLanes(
+      connection,
+      lanes.map((lane) => ({ lane, ended: null })),
+      nowMs,
+    );
+    return stored;
+  });
+  advanced(next!);
+  return seqs;
+}
+
+async function store(
   items: readonly SubmitItem[],
   { connection, node, nowMs, early }: SubmitContext,
   claims?: readonly Claim[],
 ): Promise<Map<number, number>> {
   const all = items.map((item) => item.submission);
   const times = items.map((item) => timesOf(item, nowMs));
-  const once = all.some(hasKey);
-  const labelled = all.some((s) => s.labels !== null);
-  const called = all.some((s) => s.callback);
-  const { of, statement } = claims
-    ? called
-      ? sharedCalledShape
-      : sharedShape
-    : called
-      ? calledShape
-      : shapes.find((one) => one.of.once === once && one.of.labelled === labelled)!;
+  const { of, statement } = chooseShape({
+    once: all.some(hasKey),
+    labelled: all.some((s) => s.labels !== null),
+    shared: claims !== undefined,
+    called: all.some((s) => s.callback),
+    ordered: all.some(hasLane),
+  });
   const bytes = all.reduce((sum, s) => sum + s.body.length, 0);
   const values = [
     nowMs,
@@ -174,7 +227,7 @@ export async function insert(
     int8Array(all.map((s) => s.deadlineAt)),
     int8Array(all.map((s) => s.retentionMs)),
     int8Array(all.map((s) => s.idempotency?.expiresAt ?? null)),
-    int8Array(times.map((t, i) => (t.stage === stage.waiting ? all[i]!.runAt : null))),
+    int8Array(times.map((t, i) => (t.stage === stage.waiting && !hasLane(all[i]!) ? all[i]!.runAt : null))),
     int8Array(all.map((s) => s.startByAt)),
     int4Array(items.map(({ taker }) => (taker ? leaseKinds[taker.wanted.kind] : null))),
     int8Array(times.map((t) => t.leaseMs)),
@@ -198,7 +251,8 @@ export async function insert(
           int8Array(claims.map(({ stored }) => stored)),
         ]
       : []),
-    ...(called ? callbackValues(all.map((s) => s.callback)) : []),
+    ...(of.called ? callbackValues(all.map((s) => s.callback)) : []),
+    ...(of.ordered ? [int8Array(all.map(laneIn)), int8Array(all.map((s) => s.runAt))] : []),
   ];
   const rows = (await connection.run(statement, values, statementTimeoutMs + extraMs(bytes))) as [
     number,

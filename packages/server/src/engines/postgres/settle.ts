@@ -14,8 +14,10 @@ import { seesCallbacks, tellCallbacks } from './callbacks.ts';
 import { type Connection, extraMs, type Statement, statementTimeoutMs } from './connections.ts';
 import { toCallerError } from './errors.ts';
 import { endShares, sharedUntil } from './keyed.ts';
+import { type Advanced, advanceLanes, lockLanes } from './lanes.ts';
 import { setPolls } from './polls.ts';
 import { leaseNow, notBefore } from './time-line.ts';
+import { inTransaction } from './transaction.ts';
 
 /** Who may move an operation: the holder of its lease, or the clock, which has seen a certain version of it. */
 type Guard = 'lease' | 'clock';
@@ -23,8 +25,9 @@ type Guard = 'lease' | 'clock';
 /** What 'later' is in the column of stages to come: it stays running. */
 const laterStage = stage.running;
 
-/** What a statement may end: with `tells` those whose callbacks it sees, otherwise those that tell nobody. */
-const mayEnd = (tells: boolean): string => `(i.to_stage < 3 OR ${tells ? seesCallbacks : 'o.callbacks IS NULL'})`;
+/** What a statement may end: with `tells` those whose callbacks it sees, otherwise those that tell nobody; and those of no lane, unless it holds lanes. */
+const mayEnd = ({ tells, lanes }: Extras): string =>
+  `(i.to_stage < 3 OR (${tells ? seesCallbacks : 'o.callbacks IS NULL'}${lanes ? '' : ' AND o.lane IS NULL'}))`;
 
 /**
  * A version does not tell of a lease that was kept meanwhile, on a node whose clock was behind: the clock looks again.
@@ -45,13 +48,15 @@ interface Extras {
   more: boolean;
   /** Writes who is to be told of the ends. */
   tells: boolean;
+  /** Runs behind the locks of the lanes in which something ends. */
+  lanes?: boolean;
 }
 
 /**
  * One statement for a batch: moves the rows that the guard lets through, writes their results and what happened, the counters, and what stands under
  * their shares. Rows are locked in the order of their numbers, or two nodes could each hold a row that the other waits for.
  */
-const moveText = (guard: Guard, { more, tells }: Extras): string => `
+const moveText = (guard: Guard, { more, tells, lanes = false }: Extras): string => `
 WITH input AS MATERIALIZED (
   SELECT *${more ? '' : `, ${noMore}`} FROM unnest($3::int8[], $4::int4[], $5::int4[], $6::int4[], $7::int8[], $8::int8[], $9::text[], $10::text[], $11::int4[],
     $12::int4[], $13::text[], $14::text[], $15::bytea[]${more ? ', $16::int8[], $17::int8[], $18::int8[], $19::text[]' : ''})
@@ -61,7 +66,7 @@ WITH input AS MATERIALIZED (
 ), held AS MATERIALIZED (
   SELECT i.*, h.* FROM input i CROSS JOIN time_line CROSS JOIN LATERAL (
     SELECT o.stage AS from_stage, ${leaseNow('$1::int8')} AS lease_now FROM operation o
-    WHERE o.seq = i.seq AND ${guards[guard]} AND ${mayEnd(tells)} FOR NO KEY UPDATE
+    WHERE o.seq = i.seq AND ${guards[guard]} AND ${mayEnd({ more, tells, lanes })} FOR NO KEY UPDATE
   ) h
 ), moved AS (
   UPDATE operation o SET stage = h.to_stage, version = o.version + 1, updated_at = ${notBefore('$1::int8')}, attempt = o.attempt - h.give_back,
@@ -102,12 +107,20 @@ const moves = {
 } satisfies Record<Guard, Statement>;
 const settleMore: Statement = { name: 'settle-more', text: moveText('lease', { more: true, tells: false }) };
 const settleTold: Statement = { name: 'settle-told', text: moveText('lease', { more: true, tells: true }) };
+const settleInLanes: Statement = {
+  name: 'settle-in-lanes',
+  text: moveText('lease', { more: true, tells: true, lanes: true }),
+};
+const clockInLanes: Statement = {
+  name: 'apply-clock-in-lanes',
+  text: moveText('clock', { more: false, tells: true, lanes: true }),
+};
 /** For so long after an end of which somebody is told, the next is expected to be such a one too. */
 const habitMs = 60_000;
 
 const standings: Statement = {
   name: 'standings',
-  text: `SELECT o.seq, o.stage, o.lease_no, o.error_code, o.error_message, r.lease_no, r.status, r.headers, r.hash, o.callbacks
+  text: `SELECT o.seq, o.stage, o.lease_no, o.error_code, o.error_message, r.lease_no, r.status, r.headers, r.hash, o.callbacks, o.lane
     FROM operation o LEFT JOIN result r ON r.seq = o.seq WHERE o.seq = ANY ($1::int8[])`,
 };
 
@@ -178,12 +191,23 @@ interface Moved {
   attemptAt: number | null;
 }
 
-/** Carries out those moves that the guard lets through; by their place in the batch. */
-async function moveAll(
+type MovedColumns = [
+  ord: number,
+  version: number,
+  createdAt: number,
+  wakeAt: number,
+  queue: number,
+  at: number,
+  attemptAt: number | null,
+  callbacks: number | null,
+];
+
+/** Carries out those moves that the guard lets through. `held`: the lanes of all that end are locked. */
+async function move(
   moves_: readonly Move[],
-  guard: Guard,
-  { connection, nowMs, madeReady, changed, ended, told, habit, dueAt }: SettleContext,
-): Promise<Map<number, Moved>> {
+  { guard, held }: { guard: Guard; held: boolean },
+  { connection, nowMs, habit }: SettleContext,
+): Promise<readonly MovedColumns[]> {
   const bytes = moves_.reduce((sum, m) => sum + (m.result?.body.length ?? 0), 0);
   const values = [
     nowMs,
@@ -204,7 +228,7 @@ async function moveAll(
     byteaArray(moves_.map((m) => m.result?.body ?? null)),
   ];
   const tellsToo = guard === 'lease' && nowMs < habit.tellsUntil;
-  const more = tellsToo || moves_.some((m) => m.keep || m.poll);
+  const more = (held && guard === 'lease') || tellsToo || moves_.some((m) => m.keep || m.poll);
   if (more) {
     values.push(
       int8Array(moves_.map((m) => m.keep?.freshMs ?? null)),
@@ -213,26 +237,27 @@ async function moveAll(
       textArray(moves_.map((m) => m.poll?.url ?? null)),
     );
   }
+  const inLanes = guard === 'lease' ? settleInLanes : clockInLanes;
   const rows = await connection.run(
-    tellsToo ? settleTold : more ? settleMore : moves[guard],
+    held ? inLanes : tellsToo ? settleTold : more ? settleMore : moves[guard],
     values,
     statementTimeoutMs + extraMs(bytes),
   );
+  return rows as unknown as MovedColumns[];
+}
+
+/** What follows from moves once they are committed: work announced, waiters told. Answers them by their place in the batch. */
+function announce(
+  moves_: readonly Move[],
+  rows: readonly MovedColumns[],
+  { nowMs, madeReady, changed, ended, told, habit, dueAt }: SettleContext,
+): Map<number, Moved> {
   const moved = new Map<number, Moved>();
   const ready = new Set<number>();
   const done: number[] = [];
   const open: number[] = [];
   let tells = false;
-  for (const [ord, version, createdAt, wakeAt, queue, at, attemptAt, callbacks] of rows as unknown as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number | null,
-    number | null,
-  ][]) {
+  for (const [ord, version, createdAt, wakeAt, queue, at, attemptAt, callbacks] of rows) {
     const move = moves_[ord - 1]!;
     moved.set(ord - 1, { version, createdAt, wakeAt, at, attemptAt });
     (move.toStage >= stage.succeeded ? done : open).push(move.seq);
@@ -250,6 +275,34 @@ async function moveAll(
   return moved;
 }
 
+async function moveAll(moves_: readonly Move[], guard: Guard, context: SettleContext): Promise<Map<number, Moved>> {
+  return moves_.length === 0 ? new Map() : announce(moves_, await move(moves_, { guard, held: false }, context), context);
+}
+
+/** Ends operations of lanes, and has those behind them start in the same commit. */
+async function moveInLanes(
+  moves_: readonly (Move & { lane: number })[],
+  guard: Guard,
+  context: SettleContext,
+): Promise<Map<number, Moved>> {
+  if (moves_.length === 0) return new Map();
+  const { connection, nowMs, madeReady, dueAt } = context;
+  let next: Advanced = { readied: new Set(), dueAt: [] };
+  const rows = await inTransaction(connection, async () => {
+    await lockLanes(
+      connection,
+      moves_.map(({ lane }) => lane),
+    );
+    const moved = await move(moves_, { guard, held: true }, context);
+    const left = moved.map(([ord]) => moves_[ord - 1]!).map(({ lane, seq }) => ({ lane, ended: seq }));
+    if (left.length > 0) next = await advanceLanes(connection, left, nowMs);
+    return moved;
+  });
+  if (next.readied.size > 0) madeReady(next.readied);
+  for (const ms of next.dueAt) dueAt(ms);
+  return announce(moves_, rows, context);
+}
+
 type Standing = [
   seq: number,
   stage: number,
@@ -261,6 +314,7 @@ type Standing = [
   headers: string | null,
   hash: string | null,
   callbacks: number | null,
+  lane: number | null,
 ];
 
 /** How operations stand, for those that lost. */
@@ -269,9 +323,9 @@ export async function standingOf(seqs: readonly number[], connection: Connection
   return new Map((rows as unknown as Standing[]).map((row) => [row[0], row]));
 }
 
-/** Its lease is the current one: it has run out, or the statement could not tell those who want to be told. */
+/** Its lease is the current one: it has run out, or the statement could not tell those who want to be told, or did not hold its lane. */
 const holdsStill = ({ leaseNo }: Settlement, at: Standing | undefined): boolean =>
-  at !== undefined && at[1] === stage.running && at[2] === leaseNo && at[9] !== null;
+  at !== undefined && at[1] === stage.running && at[2] === leaseNo && (at[9] !== null || at[10] !== null);
 
 function whyNot({ leaseNo, transition: t }: Settlement, at: Standing | undefined): SettleOutcome {
   if (!at) return { kind: 'unknown' };
@@ -296,10 +350,15 @@ export async function settleBatch(batch: readonly Settlement[], context: SettleC
   const moved = new Map<number, Moved>();
   let standing: Map<number, Standing> | Error = new Map<number, Standing>();
   let open = batch.map((_, i) => i);
+  /** Lanes of those that could not be ended without them. */
+  const lanes = new Map<number, number>();
   try {
     for (let round = 0; open.length > 0 && round < rounds; round++) {
-      const moves = open.map((i) => toMove(batch[i]!, batch[i]!.leaseNo, context.nowMs));
-      for (const [at, row] of await moveAll(moves, 'lease', context)) moved.set(open[at]!, row);
+      const all = open.map((i) => ({ i, ...toMove(batch[i]!, batch[i]!.leaseNo, context.nowMs) }));
+      const inLanes = all.flatMap((one) => (lanes.has(one.i) ? { ...one, lane: lanes.get(one.i)! } : []));
+      const others = all.filter(({ i }) => !lanes.has(i));
+      for (const [at, row] of await moveAll(others, 'lease', context)) moved.set(others[at]!.i, row);
+      for (const [at, row] of await moveInLanes(inLanes, 'lease', context)) moved.set(inLanes[at]!.i, row);
       const losers = open.filter((i) => !moved.has(i));
       standing = await standingOf(
         losers.map((i) => batch[i]!.seq),
@@ -307,7 +366,11 @@ export async function settleBatch(batch: readonly Settlement[], context: SettleC
       );
       const at = standing;
       open = losers.filter((i) => holdsStill(batch[i]!, at.get(batch[i]!.seq)));
-      if (open.length > 0) context.habit.tellsUntil = context.nowMs + habitMs;
+      for (const i of open) {
+        const [callbacks, lane] = at.get(batch[i]!.seq)!.slice(9) as [number | null, number | null];
+        if (callbacks !== null) context.habit.tellsUntil = context.nowMs + habitMs;
+        if (lane !== null) lanes.set(i, lane);
+      }
     }
   } catch (error) {
     // Those that were recorded are not told otherwise because the others cannot be told why they were not.
@@ -331,10 +394,18 @@ export async function settleBatch(batch: readonly Settlement[], context: SettleC
 }
 
 export async function applyClockBatch(batch: readonly ClockTransition[], context: SettleContext): Promise<boolean[]> {
-  const moved = await moveAll(
-    batch.map((c) => toMove({ ...c, backendStatus: null }, c.version, context.nowMs)),
-    'clock',
-    context,
+  const all = batch.map((c) => toMove({ ...c, backendStatus: null }, c.version, context.nowMs));
+  const moved = new Set((await moveAll(all, 'clock', context)).keys());
+  const left = batch.flatMap((_, i) => (moved.has(i) || all[i]!.toStage < stage.succeeded ? [] : i));
+  const standing = await standingOf(
+    left.map((i) => batch[i]!.seq),
+    context.connection,
   );
+  const inLanes = left.flatMap((i) => {
+    const at = standing.get(batch[i]!.seq);
+    const lane = at?.[10] ?? null;
+    return lane !== null && at![1] < stage.succeeded ? { i, ...all[i]!, lane } : [];
+  });
+  for (const at of (await moveInLanes(inLanes, 'clock', context)).keys()) moved.add(inLanes[at]!.i);
   return batch.map((_, i) => moved.has(i));
 }

@@ -52,7 +52,7 @@ function readShare(share: Share | undefined, row: Row, { queues }: KeysContext):
   if (role === 0) {
     if (columns[3] >= stage.succeeded) return at;
     const operation = toRecord(columns, queues.known(columns[2])!);
-    return { ...at, running: { operation, untouched: columns[3] === stage.waiting && columns[5] === 0, early } };
+    return { ...at, running: { operation, untouched: columns[13] !== null && columns[5] === 0, early } };
   }
   const found: StoredResult | null =
     (result as unknown as Row)[0] === null

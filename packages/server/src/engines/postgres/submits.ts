@@ -7,7 +7,8 @@ import type { Submission, SubmitOutcome } from '../../engine/engine.ts';
 import { Batcher } from './batcher.ts';
 import type { Connection, Connections } from './connections.ts';
 import { isLoss, notAnswered, toCallerError } from './errors.ts';
-import { insert, type SubmitItem } from './insert.ts';
+import { hasLane, insert, type SubmitItem } from './insert.ts';
+import type { Advanced } from './lanes.ts';
 import type { Node } from './node.ts';
 import type { Queues } from './queues.ts';
 import { inlineBytes } from './read.ts';
@@ -56,7 +57,8 @@ export function createSubmits(context: SubmitsContext): Submits {
   ): Promise<T> {
     const items: SubmitItem[] = submissions.map((submission) => ({
       submission,
-      taker: submission.runAt <= now ? takers.reserve(submission.queue, submission.body.length) : undefined,
+      // Whose turn it is in a lane is known only once it is stored.
+      taker: submission.runAt <= now && !hasLane(submission) ? takers.reserve(submission.queue, submission.body.length) : undefined,
     }));
     let seqs: ReadonlyMap<number, number> = new Map();
     // The clock looks at such a row at the end of its lease, or at its deadline where that comes first.
@@ -82,7 +84,7 @@ export function createSubmits(context: SubmitsContext): Submits {
         const seq = seqs.get(i);
         const stored = seq !== undefined;
         if (taker) takers.give(taker, stored ? leasedOf(s, seq, taker, now, inlineBytes) : undefined, s.body.length);
-        else if (stored && s.runAt <= now) readied.add(s.queue);
+        else if (stored && s.runAt <= now && !hasLane(s)) readied.add(s.queue);
         if (stored)
           wake.at(
             Math.min(
@@ -108,6 +110,10 @@ export function createSubmits(context: SubmitsContext): Submits {
     nowMs: now,
     connection,
     early: connections === memory,
+    advanced({ readied, dueAt }: Advanced) {
+      if (readied.size > 0) madeReady(readied);
+      for (const ms of dueAt) wake.at(ms, now);
+    },
   });
 
   async function submit(batch: readonly Submission[], connections: Connections): Promise<SubmitOutcome[]> {
@@ -157,6 +163,15 @@ export function createSubmits(context: SubmitsContext): Submits {
       keyOf,
       bytesOf: (s) => s.body.length,
     }),
+    /** One batch at a time, so that what came first is committed first. */
+    ordered: new Batcher<Submission, SubmitOutcome>({
+      ...common,
+      parallel: 1,
+      run: (batch) => submit(batch, connections),
+      maxItems,
+      keyOf,
+      bytesOf: (s) => s.body.length,
+    }),
     shared: new Batcher<SharedItem, SubmitOutcome>({
       ...common,
       run: (items) => make(items, connections),
@@ -184,7 +199,8 @@ export function createSubmits(context: SubmitsContext): Submits {
 
   /** Each part in a batch of its own; outcomes in the order of the whole. */
   async function inParts(batch: readonly Submission[]): Promise<SubmitOutcome[]> {
-    const partOf = (s: Submission): number => (s.durability === 'memory' ? 1 : 0) + (isLookedAt(s) ? 2 : 0);
+    const partOf = (s: Submission): number =>
+      (s.durability === 'memory' ? 1 : 0) + (isLookedAt(s) ? 2 : hasLane(s) ? 4 : 0);
     const parts = new Map<number, Submission[]>();
     for (const s of batch) {
       const part = parts.get(partOf(s));
@@ -193,7 +209,7 @@ export function createSubmits(context: SubmitsContext): Submits {
     }
     const calls = [...parts].map(([part, of]) => {
       const lane = lanes[part % 2]!;
-      return part < 2 ? lane.plain.call(of) : callShared(of, lane.shared);
+      return part < 2 ? lane.plain.call(of) : part < 4 ? callShared(of, lane.shared) : lane.ordered.call(of);
     });
     if (calls.length === 1) return calls[0]!;
     const settled = await Promise.allSettled(calls);

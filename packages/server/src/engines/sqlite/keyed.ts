@@ -67,7 +67,7 @@ export function keyedStatements(store: Store, reads: ReadStatements): KeyedState
   const { db } = store;
   const columns = 'k.id, k.running, k.stored, k.stored_at, k.fresh_until, k.stale_until';
   const findShare = db.prepare<[number, number, string], ShareRow>(
-    `SELECT ${columns}, (SELECT o.stage = ${stage.waiting} AND o.attempt = 0 FROM operation o WHERE o.seq = k.running) AS untouched
+    `SELECT ${columns}, (SELECT o.stage = ${stage.waiting} AND o.attempt = 0 AND o.run_at IS NOT NULL FROM operation o WHERE o.seq = k.running) AS untouched
      FROM keyed k WHERE k.share_hash = ? AND k.queue = ? AND k.share = ?`,
   );
   const insert = db.prepare(

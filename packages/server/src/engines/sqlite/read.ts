@@ -12,6 +12,7 @@ import type {
 import { type RecordColumns, stage, statusOfStage, toRecord } from '../rows.ts';
 import type { CallbackStatements } from './callbacks.ts';
 import { type KeyedStatements, textHash } from './keyed.ts';
+import type { LaneStatements } from './lanes.ts';
 import { recordColumns } from './record.ts';
 import type { Store } from './store.ts';
 
@@ -192,11 +193,16 @@ export function readStatements(store: Store): ReadStatements {
 /** Ends an operation by its client's wish. */
 export function cancelStatements(
   store: Store,
-  { reads, keyed, callbacks }: { reads: ReadStatements; keyed: KeyedStatements; callbacks: CallbackStatements },
+  {
+    reads,
+    keyed,
+    lanes,
+    callbacks,
+  }: { reads: ReadStatements; keyed: KeyedStatements; lanes: LaneStatements; callbacks: CallbackStatements },
 ) {
-  const cancel = store.db.prepare<unknown[], { version: number; callbacks: number | null }>(
+  const cancel = store.db.prepare<unknown[], { version: number; callbacks: number | null; lane: number | null }>(
     `UPDATE operation SET stage = ${stage.cancelled}, version = version + 1, updated_at = ?, finished_at = ?, wake_at = max(? + retention_ms, coalesce(keep_until, 0)), lease_until = NULL, lease_kind = NULL,
-       run_at = NULL, error_code = 'cancelled', error_message = 'cancelled by the client' WHERE seq = ? RETURNING version, callbacks`,
+       run_at = NULL, error_code = 'cancelled', error_message = 'cancelled by the client' WHERE seq = ? RETURNING version, callbacks, lane`,
   );
   const stageOf = store.db.prepare<[number], number>('SELECT stage FROM operation WHERE seq = ?').pluck();
   return (key: {
@@ -211,6 +217,7 @@ export function cancelStatements(
     store.count(before.queue, at, stage.cancelled);
     keyed.ended(key.seq);
     callbacks.ended({ seq: key.seq, queue: before.queue, ...ended });
+    lanes.ended(key.seq, ended.lane);
     return { before, after: reads.operation(key) };
   };
 }

@@ -4,6 +4,7 @@ import type { BodyParts } from './body-parts.ts';
 import type { CallbackStatements } from './callbacks.ts';
 import { leaseKinds, stage, statusOfStage } from '../rows.ts';
 import type { KeyedStatements } from './keyed.ts';
+import type { LaneStatements } from './lanes.ts';
 import type { PollStatements } from './polls.ts';
 import { inlineBytes, type Store } from './store.ts';
 import type { ResultRow, TransitionRow } from './wire.ts';
@@ -47,12 +48,14 @@ export function settleStatements(
   {
     parts,
     keyed,
+    lanes,
     polls,
     callbacks,
     madeReady,
   }: {
     parts: BodyParts;
     keyed: KeyedStatements;
+    lanes: LaneStatements;
     polls: PollStatements;
     callbacks: CallbackStatements;
     madeReady: (service: string) => void;
@@ -70,10 +73,11 @@ export function settleStatements(
         keyed: number | null,
         attemptAt: number | null,
         callbacks: number | null,
+        lane: number | null,
       ]
     >(
       `UPDATE operation SET stage = ?, version = version + 1, updated_at = ?, finished_at = ?, wake_at = max(? + retention_ms, coalesce(keep_until, 0)), lease_until = NULL, lease_kind = NULL,
-         run_at = NULL, error_code = ?, error_message = ? WHERE ${holds} RETURNING queue, version, wake_at, created_at, keyed, attempt_at, callbacks`,
+         run_at = NULL, error_code = ?, error_message = ? WHERE ${holds} RETURNING queue, version, wake_at, created_at, keyed, attempt_at, callbacks, lane`,
     )
     .raw();
   const requeue = db
@@ -111,9 +115,9 @@ export function settleStatements(
     )
     .raw();
   const finishWaiting = db
-    .prepare<unknown[], [version: number, callbacks: number | null]>(
+    .prepare<unknown[], [version: number, callbacks: number | null, lane: number | null]>(
       `UPDATE operation SET stage = ${stage.failed}, version = version + 1, updated_at = ?, finished_at = ?, wake_at = max(? + retention_ms, coalesce(keep_until, 0)), run_at = NULL,
-         error_code = ?, error_message = ? WHERE seq = ? AND stage < 2 RETURNING version, callbacks`,
+         error_code = ?, error_message = ? WHERE seq = ? AND stage < 2 RETURNING version, callbacks, lane`,
     )
     .raw();
   const noteProgress = db.prepare(
@@ -202,6 +206,7 @@ export function settleStatements(
       if (until > expiresAt) keyed.keepUntil(s.seq, (expiresAt = until));
     }
     callbacks.ended({ seq: s.seq, queue: row[0], version: row[1], callbacks: row[6] });
+    lanes.ended(s.seq, row[7]);
     return { kind: 'recorded', version: row[1], createdAt: row[3], attemptAt: row[5], finishedAt: now, expiresAt };
   }
 
@@ -243,6 +248,7 @@ export function settleStatements(
       store.count(at.queue, at.stage, stage.failed);
       keyed.ended(c.seq);
       callbacks.ended({ seq: c.seq, queue: at.queue, version: ended[0], callbacks: ended[1] });
+      lanes.ended(c.seq, ended[2]);
       return true;
     },
     extend(e) {

@@ -5,6 +5,7 @@ import { judgeShare } from '../../engine/sharing.ts';
 import type { BodyParts } from './body-parts.ts';
 import type { CallbackStatements } from './callbacks.ts';
 import { type KeyedStatements, type Share, textHash } from './keyed.ts';
+import type { LaneStatements } from './lanes.ts';
 import { type RecordColumns, stage, toRecord } from '../rows.ts';
 import { recordColumns } from './record.ts';
 import { inlineBytes, type Store } from './store.ts';
@@ -24,7 +25,12 @@ const told = ['new', 'joined', 'stored'] as const;
 
 export function submitStatements(
   store: Store,
-  { parts, keyed, callbacks }: { parts: BodyParts; keyed: KeyedStatements; callbacks: CallbackStatements },
+  {
+    parts,
+    keyed,
+    lanes,
+    callbacks,
+  }: { parts: BodyParts; keyed: KeyedStatements; lanes: LaneStatements; callbacks: CallbackStatements },
 ): (s: SubmissionRow) => SubmitOutcome {
   const { db, takers } = store;
   // Two statements, since each bound value costs a tenth of a microsecond on the path of every submit.
@@ -59,11 +65,12 @@ export function submitStatements(
     const seq = store.nextSeq();
     const now = store.nowMs;
     const queue = store.queues.get(s.queue)!;
-    const ready = s.runAt <= now;
+    const held = s.lane !== null && lanes.busy(s.lane);
+    const ready = s.runAt <= now && !held;
     const taker = ready ? takers.next(queue.service, queue.namespace) : undefined;
     const leaseUntil = taker ? now + taker.leaseMs : null;
     const startBy = s.startByAt ?? Number.POSITIVE_INFINITY;
-    const wakeAt = Math.min(s.deadlineAt, leaseUntil ?? startBy, ready ? Number.POSITIVE_INFINITY : s.runAt);
+    const wakeAt = Math.min(s.deadlineAt, leaseUntil ?? startBy, ready || held ? Number.POSITIVE_INFINITY : s.runAt);
     const at = taker ? stage.running : ready ? stage.ready : stage.waiting;
     const keepUntil = s.idempotencyKey === null ? null : s.keyExpiresAt;
     if (taker) {
@@ -98,7 +105,7 @@ export function submitStatements(
         s.deadlineAt,
         s.retentionMs,
         keepUntil,
-        ready ? null : s.runAt,
+        ready || held ? null : s.runAt,
         s.startByAt,
       );
     }
@@ -111,6 +118,7 @@ export function submitStatements(
         insertLabel.run(s.queue, name, value, seq);
     }
     if (s.callback !== null) callbacks.add(seq, s.callback);
+    if (s.lane !== null) lanes.enter(s.lane, { seq, runAt: s.runAt });
     store.count(s.queue, null, at);
     store.wake(wakeAt);
     if (taker) {

@@ -14,6 +14,7 @@ import type {
   Transition,
 } from '../../engine/engine.ts';
 import type { CallbackWanted } from '../../engine/deliveries.ts';
+import { laneOf } from '../lane.ts';
 import { type StoreError, toCallerError } from './store-error.ts';
 
 export type Cell = string | number | null | object;
@@ -158,8 +159,9 @@ export function writeSubmission(to: Writer, s: Submission): void {
     const { identity, share, use, maxAgeMs, onlyStored } = s.sharing;
     to.cells.push(identity, share, use, maxAgeMs, onlyStored ? 1 : 0);
   } else to.cells.push(null);
-  to.cells.push((s.mayMake === false ? 0 : 1) | (s.callback ? 2 : 0));
+  to.cells.push((s.mayMake === false ? 0 : 1) | (s.callback ? 2 : 0) | (s.orderingKey == null ? 0 : 4));
   if (s.callback) to.cells.push(s.callback);
+  if (s.orderingKey != null) to.cells.push(laneOf(s.queue, s.orderingKey));
   to.bytes(s.body);
 }
 
@@ -197,6 +199,8 @@ export interface SubmissionRow {
   sharing: Sharing | null;
   mayMake: boolean;
   callback: CallbackWanted | null;
+  /** Of its ordering key. */
+  lane: number | null;
   body: Buffer;
 }
 
@@ -222,6 +226,7 @@ export function readSubmission(from: Reader): SubmissionRow {
     sharing: null,
     mayMake: true,
     callback: null,
+    lane: null,
     body: noBytes,
   };
   if (row.idempotencyKey !== null) {
@@ -234,6 +239,7 @@ export function readSubmission(from: Reader): SubmissionRow {
   const flags = from.number();
   row.mayMake = (flags & 1) === 1;
   if (flags & 2) row.callback = from.object<CallbackWanted>();
+  if (flags & 4) row.lane = from.number();
   row.body = from.bytes();
   return row;
 }
