@@ -83,7 +83,9 @@ export function callHandler({ services, submit, fetch, outlooks, streamOf, maxWa
     if (outcome.kind === 'stored') return storedAnswer(exchange, outcome, fetch.replayOf(outcome.stored));
     const waitMs = hold.waitMs - (performance.now() - receivedAt);
     const news =
-      waits || outcome.fromStore ? await submit.waitForEnd(outcome, { namespace: exchange.namespace, waitMs, signal: exchange.signal }) : undefined;
+      waits || outcome.fromStore
+        ? await submit.waitForEnd(outcome, { namespace: exchange.namespace, waitMs, signal: exchange.signal })
+        : undefined;
     if (news?.done) {
       const replayed = news.result ? inMemory(outcome, news.result) : await ended(exchange, outcome);
       if (replayed) return withSubmitHeaders(replayAnswer(exchange, replayed), outcome, hold);

@@ -190,8 +190,7 @@ function settleReader(verbatim: string[]): (item: unknown, index: number) => Set
       if (shape.any('release') !== true) throw fieldError('invalid-parameter', `${at}/release`, 'must be true');
       return { token, answer: { kind: 'released' } };
     }
-    if (shape.has('fail'))
-      return { token, answer: readFail(new Shape(shape.any('fail'), `${at}/fail`, failFields)) };
+    if (shape.has('fail')) return { token, answer: readFail(new Shape(shape.any('fail'), `${at}/fail`, failFields)) };
     const reply = new Shape(shape.any('reply'), `${at}/reply`, replyFields);
     const text = reply.has('body') ? verbatim[used++]! : undefined;
     const value = reply.any('body');
