@@ -33,7 +33,8 @@ export function homePage({ url, version, services, operations, nowMs, keyRequire
     <footer>
       <nav aria-label="More">
         ${keyRequired ? undefined : html`<a href=".${routePath('listServices')}">All services (JSON)</a> <a href=".${routePath('listOperations')}">All operations (JSON)</a> <a href=".${routePath('metrics')}">Metrics</a>`}
-        <a href=".${routePath('openapi')}">OpenAPI document</a> <a href=".${routePath('asyncapi')}">AsyncAPI document</a> <a href=".${routePath('readyz')}">Readiness</a>
+        <a href=".${routePath('openapi')}">OpenAPI document</a>
+        <a href=".${routePath('asyncapi')}">AsyncAPI document</a> <a href=".${routePath('readyz')}">Readiness</a>
       </nav>
     </footer>`;
   return page({ title: 'Waitless', root: './', body });
