@@ -5,7 +5,7 @@ import { ackRow } from './ack.ts';
 import { batchRow } from './batch.ts';
 import { e2eRow } from './e2e.ts';
 import { e2eWsRow } from './e2e-ws.ts';
-import { fanoutSseRow } from './fanout-sse.ts';
+import { fanoutSseRow, fanoutWsRow } from './fanout.ts';
 import { firstAcceptRow } from './first-202.ts';
 import { idleWatchersRow } from './idle-watchers.ts';
 import { keptRow } from './kept.ts';
@@ -29,6 +29,7 @@ export const rows: readonly Row[] = [
   sweepRow,
   memoryRow,
   fanoutSseRow,
+  fanoutWsRow,
   idleWatchersRow,
   slowReaderRow,
   notifyRow,

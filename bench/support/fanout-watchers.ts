@@ -1,13 +1,15 @@
 // Those who are told, in a process of their own: raw sockets that count marks, as cheap as Node allows, since they share two cores with the server.
 //
-// Arguments: kind of the outlet, port, path, how many, and how many more that never read and come back when they are cut off. Says "ready" once every
+// Arguments: kind of the outlet, port, path, how many, how many more that never read and come back when they are cut off, and what to send once open. Says "ready" once every
 // one has been answered, and then every few milliseconds the marks counted so far.
 import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import type { Outlet } from './fanout.ts';
+import { maskedText } from './ws-connection.ts';
 
-const [kind, portText, path, countText, stalledText] = process.argv.slice(2) as [
+const [kind, portText, path, countText, stalledText, say] = process.argv.slice(2) as [
   Outlet,
+  string,
   string,
   string,
   string,
@@ -49,6 +51,7 @@ function watch(): Promise<void> {
             answered = true;
             const line = shared.toString('latin1', 0, 12);
             if (!/^HTTP\/1\.1 (200|101)/.test(line)) reject(new Error(`a watcher was answered ${line}`));
+            if (say !== '') socket.write(maskedText(say));
             resolve();
           }
           const bytes = shared.subarray(0, length);

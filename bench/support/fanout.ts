@@ -23,7 +23,7 @@ export interface Watchers {
   stop(): Promise<void>;
 }
 
-/** Watchers that are all connected. `stalled`: more of them, that never read. */
+/** Watchers that are all connected. `stalled`: more of them, that never read. `say`: what each sends over its WebSocket once it is open. */
 export async function startWatchers(
   bench: Bench,
   {
@@ -32,9 +32,10 @@ export async function startWatchers(
     path,
     count,
     stalled = 0,
-  }: { outlet: Outlet; port: number; path: string; count: number; stalled?: number },
+    say = '',
+  }: { outlet: Outlet; port: number; path: string; count: number; stalled?: number; say?: string },
 ): Promise<Watchers> {
-  const args = [outlet, String(port), path, String(count), String(stalled)];
+  const args = [outlet, String(port), path, String(count), String(stalled), say];
   const child: Child = bench.children.fork('./fanout-watchers.ts', args);
   await firstMessage(child, 'the watchers');
   const watchers = { pid: child.pid, marks: 0, onMarks: () => {}, stop: () => child.stop() };

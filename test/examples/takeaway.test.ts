@@ -9,8 +9,8 @@ const folder = new URL('../../examples/takeaway/', import.meta.url);
 const script = fileURLToPath(new URL('run.mjs', folder));
 
 test('an evening at the takeaway: who asks is told when to come back, who has a pager or a phone asks nothing', async (t) => {
-  // The kitchen needs a third of its usual time.
-  const output = await runExample(t, { script, env: { KITCHEN_PACE: '0.3' }, processes: 2 });
+  // The kitchen needs half of its usual time.
+  const output = await runExample(t, { script, env: { KITCHEN_PACE: '0.5' }, processes: 2 });
 
   const told = (name: string): string[] =>
     [...output.matchAll(new RegExp(`^ +[\\d.]+ s {2}${name} +(.+)$`, 'gm'))].map(([, what]) => what!);

@@ -132,7 +132,15 @@ test('T36: whoever has no good key gets one and the same 401, whatever is wrong 
       }),
     );
     await t.test('what is open to all shows nothing of anybody', async () => {
-      for (const path of ['/livez', '/readyz', '/openapi.json', '/asyncapi.json', '/', '/style.css', '/problems/not-found']) {
+      for (const path of [
+        '/livez',
+        '/readyz',
+        '/openapi.json',
+        '/asyncapi.json',
+        '/',
+        '/style.css',
+        '/problems/not-found',
+      ]) {
         const answer = await victim.ask({ path });
         assert.equal(answer.status, 200, path);
         for (const secret of [queued, finished, 'ossifrage', key]) assert.ok(!answer.text.includes(secret), path);

@@ -5,7 +5,7 @@ import type { ErrorFrame, ServerFrame } from '@waitless/protocol';
 import { until } from '../support/http.ts';
 import { requestBytes } from '../support/raw-http.ts';
 import { frameBytes, handshake, rawWebSocket } from '../support/raw-web-socket.ts';
-import { assertProblem, underAttack, type Victim } from '../support/victim.ts';
+import { assertProblem, underAttack } from '../support/victim.ts';
 import { leaseOne, postJson } from '../support/worker.ts';
 import { channelTo } from '../support/web-socket.ts';
 import { abruptCloses, waitersReach } from './websocket-run.ts';
@@ -340,7 +340,10 @@ test('T55: a peer that never reads is closed, others are told everything meanwhi
     const told = (): ServerFrame[] => framesIn(good.texts).filter(({ type }) => type === 'event');
     await until(() => (told().length === all ? true : undefined), 50);
     const versions = told().flatMap((frame) => (frame.type === 'event' ? frame.event.version : []));
-    assert.deepEqual(versions, Array.from({ length: all }, (_, i) => i + 1));
+    assert.deepEqual(
+      versions,
+      Array.from({ length: all }, (_, i) => i + 1),
+    );
     slow.socket.resume();
     assert.ok([1013, 1006].includes(await slow.closed));
     good.destroy();

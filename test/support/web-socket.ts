@@ -46,7 +46,7 @@ export async function channelTo(t: TestContext, base: string, options: ChannelOp
   const frames: ServerFrame[] = [];
   const waiting = new Set<() => void>();
   const news = (): void => {
-    for (const look of [...waiting]) look();
+    for (const look of waiting) look();
   };
   let over: { code: number; reason: string } | undefined;
   const closed = new Promise<{ code: number; reason: string }>((resolve) => {

@@ -68,11 +68,11 @@ test(
       },
     });
     class Elsewhere extends globalThis.WebSocket {
-      constructor(url: string, protocols: string[]) {
+      constructor(url: string, protocols?: string[]) {
         super(url.replace('/v1/stream', '/v1/stream/off'), protocols);
       }
     }
-    const client = createClient({ url: server.url, seams, webSocket: Elsewhere as SocketClass });
+    const client = createClient({ url: server.url, seams, webSocket: Elsewhere });
     assert.equal((await client.request('score', 'x')).text(), 'done op1');
     assert.equal((await client.request('score', 'x')).text(), 'done op2');
     assert.deepEqual([server.peers.length, tried], [0, 1]);

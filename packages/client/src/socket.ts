@@ -9,19 +9,19 @@ import {
   streamTokenPrefix,
 } from '@waitless/protocol';
 
-/** What is used of a WebSocket. */
+/** What is used of a WebSocket, whatever its own types call the events. */
 export interface SocketLike {
   readonly protocol: string;
-  addEventListener(type: 'open' | 'message' | 'error' | 'close', listener: (event: never) => void): void;
+  addEventListener(type: never, listener: never): void;
   send(data: string): void;
   close(code?: number): void;
 }
 
+/** A class as the global `WebSocket` is one, of browsers, Node or anybody. */
+export type SocketClass = new (url: string, protocols?: never) => SocketLike;
+
 /** Browsers take protocols; Node, Deno and Bun also take headers beside them, for which a browser throws. */
-export type SocketClass = new (
-  url: string,
-  protocols: string[] | { protocols: string[]; headers: Record<string, string> },
-) => SocketLike;
+type Protocols = string[] | { protocols: string[]; headers: Record<string, string> };
 
 /** Opens a WebSocket with the client's credential. Throws where that cannot be sent along, as an API key from a browser. */
 export type Dial = () => SocketLike;
@@ -37,13 +37,14 @@ export function dialer({ url, apiKey, token, socketClass: Socket }: DialOptions)
   const address = url.replace(/^http/, 'ws') + streamPath;
   const protocols = [streamProtocol, ...(token === undefined ? [] : [streamTokenPrefix + token])];
   return () => {
-    if (apiKey === undefined) return new Socket(address, protocols);
-    return new Socket(address, { protocols, headers: { Authorization: `Bearer ${apiKey}` } });
+    const given: Protocols =
+      apiKey === undefined ? protocols : { protocols, headers: { Authorization: `Bearer ${apiKey}` } };
+    return new Socket(address, given as never);
   };
 }
 
-/** Proxies that do not know upgrades may keep one waiting for ever. */
-const handshakeMs = 10_000;
+/** A proxy that does not know upgrades may keep one waiting for ever, and whoever waits for a result is not told of it meanwhile. */
+const handshakeMs = 5_000;
 /** Well below the minute after which proxies take a silent connection for dead. */
 const pulseMs = 15_000;
 /** The first answer: a proxy that opens a connection and passes nothing on is found out soon. */
@@ -91,16 +92,19 @@ export function connect(dial: Dial, on: ConnectionEvents): Connection {
     send([{ type: 'ping' }]);
     timer = setTimeout(() => (heard ? beat(pulseMs) : end()), ms);
   }
+  function hear(type: string, listener: (event: { data: unknown; code: number }) => void): void {
+    socket.addEventListener(type as never, listener as never);
+  }
   let timer = setTimeout(end, handshakeMs);
 
-  socket.addEventListener('open', () => {
+  hear('open', () => {
     if (over) return;
     // Something else that speaks WebSocket at this address.
     if (socket.protocol !== streamProtocol) return end();
     beat(firstSignMs);
     on.opened();
   });
-  socket.addEventListener('message', ({ data }: { data: unknown }) => {
+  hear('message', ({ data }) => {
     if (over) return;
     heard = true;
     spoke = true;
@@ -113,7 +117,7 @@ export function connect(dial: Dial, on: ConnectionEvents): Connection {
     for (const frame of frames) if (!over) on.frame(frame);
   });
   // A page is not told what an error was; the close that follows it is all there is to know.
-  socket.addEventListener('error', () => {});
-  socket.addEventListener('close', ({ code }: { code: number }) => end(code));
+  hear('error', () => {});
+  hear('close', ({ code }) => end(code));
   return { send, close };
 }

@@ -122,13 +122,16 @@ test(
   },
 );
 
-test('a reply that is too large for the line goes over HTTP, and frees its place', { skip: native }, async (t) => {
+test('what is too large for the line goes over HTTP, and a reply frees its place', { skip: native }, async (t) => {
   const server = await workServer(t);
-  server.worker(() => new Uint8Array(200_000));
+  server.worker(async ({ progress }) => {
+    await progress({ data: 'x'.repeat(300_000) });
+    return new Uint8Array(200_000);
+  });
   await working(server);
   server.lease('a');
   await server.until(() => server.frames('release').length === 1);
-  assert.deepEqual(server.seen, ['POST /v1/leases/t-a/reply']);
+  assert.deepEqual(server.seen, ['POST /v1/leases/t-a/progress', 'POST /v1/leases/t-a/reply']);
   assert.deepEqual([server.frames('release')[0]!.token, server.frames('reply').length], ['t-a', 0]);
 });
 

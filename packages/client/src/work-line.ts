@@ -47,6 +47,8 @@ interface Asked {
 
 /** A body above this goes over HTTP: in base64 and with its fields it might be more than a message may have. */
 export const mostOnTheLine = streamLimits.messageBytes / 2;
+/** A message that is too large would end the line with all that is held on it; over HTTP it is refused alone. */
+export const fitsTheLine = (report: object): boolean => JSON.stringify(report).length < streamLimits.messageBytes / 4;
 /** The lease stands for a request that nobody keeps: the server wants to know when it is done, and nothing else. */
 export const isNobodys = (token: string): boolean => token.startsWith('none.');
 

@@ -11,7 +11,7 @@ import type { Seams } from './seams.ts';
 import type { Dial } from './socket.ts';
 import { pollSeconds } from './watch.ts';
 import type { Wire } from './wire.ts';
-import { answerFrame, createWorkLine, isNobodys, mostOnTheLine } from './work-line.ts';
+import { answerFrame, createWorkLine, fitsTheLine, isNobodys, mostOnTheLine } from './work-line.ts';
 import { readOptions, type WorkerOptions } from './worker-options.ts';
 
 export interface Worker {
@@ -201,7 +201,7 @@ export function work(
           ? line.tell({ type: 'extend', token, leaseSeconds })
           : extendLease(wire, { token, leaseSeconds }, signal),
       progress: (report, signal) =>
-        onLine.has(held)
+        onLine.has(held) && fitsTheLine(report)
           ? line.tell({ ...report, type: 'progress', token })
           : reportProgress(wire, { token, report }, signal),
     };

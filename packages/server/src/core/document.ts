@@ -205,7 +205,7 @@ export function timelineJson(
     const { status, finishedAt, error } = record;
     add({ type: 'finished', at: isoTime(finishedAt)!, status, detail: error?.message ?? null });
   }
-  for (const version of [...tellers.keys()]) entries.push(...deliveriesOf(version));
+  for (const version of tellers.keys()) entries.push(...deliveriesOf(version));
   return `{"items":[${entries.join(',')}],"next":null}`;
 }
 

@@ -53,3 +53,28 @@ test('a cursor leads back to its place in its namespace alone, and any change of
   for (const other of ['', 'x', `${cursor}A`, ids.leaseToken({ queue: 1, seq: 99, leaseNo: 1, attempt: 1 })])
     assert.equal(ids.cursorSeq(other, 'alice'), undefined, other);
 });
+
+test('a place in a stream leads back to its versions for the same operations alone, and any change of it to nothing', () => {
+  const operations = ['a1', 'b2', 'c3', 'd4'];
+  const subjects = ids.streamSubjects(operations, 'alice');
+  for (const versions of [
+    [1, 2, 3, 4],
+    [0, 127, 128, 16_384],
+    [0, 0, 0, Number.MAX_SAFE_INTEGER],
+  ])
+    assert.deepEqual(ids.streamVersions(ids.streamCursor(versions, subjects), subjects), versions);
+  const cursor = ids.streamCursor([5, 6, 7, 8], subjects);
+  assert.match(cursor, /^[A-Za-z0-9_.-]+$/);
+  for (const other of [
+    ids.streamSubjects(operations, 'bob'),
+    ids.streamSubjects(operations.slice(1), 'alice'),
+    ids.streamSubjects([...operations, 'e5'], 'alice'),
+    ids.streamSubjects(operations.toReversed(), 'alice'),
+  ])
+    assert.equal(ids.streamVersions(cursor, other), undefined);
+  assert.equal(new Ids({ shard: 0, storeKey: 'b'.repeat(64) }).streamVersions(cursor, subjects), undefined);
+  for (let i = 0; i < cursor.length; i++) {
+    const changed = `${cursor.slice(0, i)}${cursor[i] === '1' ? '2' : '1'}${cursor.slice(i + 1)}`;
+    assert.equal(ids.streamVersions(changed, subjects), undefined, changed);
+  }
+});

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { OperationRecord, ResultRecord, Signal } from '../engine/engine.ts';
-import { Live } from './live.ts';
+import { Live, type News } from './live.ts';
 
 const own = { namespace: 'own' };
 
@@ -35,6 +35,13 @@ function fakeStore(...known: Known[]) {
   };
 }
 
+async function until(fits: () => boolean): Promise<void> {
+  while (!fits()) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** What is the same whoever brought the news. */
+const plain = (news: News | undefined) => news && { version: news.version, done: news.done };
+
 test('news wakes those whom it concerns and nobody else', async () => {
   const live = new Live({ engine: fakeStore(), maxWaiters: 10 });
   const changed = live.wait(1, { ...own, version: 3, onlyDone: false, timeoutMs: 60_000 });
@@ -60,8 +67,8 @@ test('a signal of the store makes those re-read whom it concerns, all of one tur
   const undone = live.wait(1, { ...own, version: 3, onlyDone: true, timeoutMs: 60_000 });
   const done = live.wait(2, { ...own, version: 3, onlyDone: true, timeoutMs: 60_000 });
   store.signal(1, 2, 3, 1);
-  assert.deepEqual(await changed, { version: 4, done: false, expiresAt: undefined });
-  assert.deepEqual(await done, { version: 7, done: true, expiresAt: undefined });
+  assert.deepEqual(plain(await changed), { version: 4, done: false });
+  assert.deepEqual(plain(await done), { version: 7, done: true });
   assert.deepEqual(store.asked, [[1, 2]]);
   assert.equal(live.waiting, 1);
   await live.stop();
@@ -114,7 +121,7 @@ test('a lost hint is made good by the slow poll', async () => {
   await live.start();
   const waiting = live.wait(1, { ...own, version: 0, onlyDone: true, timeoutMs: 60_000 });
   live.wake(1, { version: 9, done: true });
-  assert.deepEqual(await waiting, { version: 9, done: true, expiresAt: undefined });
+  assert.deepEqual(plain(await waiting), { version: 9, done: true });
   await live.stop();
 });
 
@@ -199,4 +206,37 @@ test('who follows is told of every change until it lets go, counts for nobody, a
   const after = told.length;
   live.follow(1, listener('late'));
   assert.deepEqual(told.slice(after), ['late stopped']);
+});
+
+test('who follows to the end alone hears of nothing else, and gets what a signal from another node is about without a look of its own', async () => {
+  const store = fakeStore({ seq: 1, version: 9, finishedAt: 1, status: 'succeeded', error: null });
+  const live = new Live({ engine: store, maxWaiters: 10 });
+  const told: News[] = [];
+  const leave = live.follow(1, {
+    onlyDone: true,
+    changed: (_, news) => void told.push(news),
+    gone: () => assert.fail('it is there'),
+    stopped: () => {},
+  });
+  live.wake(1, { version: 3, done: false });
+  assert.equal(told.length, 0);
+  store.signal(1);
+  await until(() => told.length > 0);
+  assert.equal(told[0]!.record?.version, 9);
+  assert.equal(told[0]!.result?.hash, 'hash of 1');
+  leave();
+  live.wake(1, { version: 10, done: true });
+  assert.equal(told.length, 1);
+  await live.stop();
+});
+
+test('who follows to the end alone is told of an end that was signalled just before', async () => {
+  const store = fakeStore({ seq: 1, version: 9, finishedAt: 1, status: 'succeeded', error: null });
+  const live = new Live({ engine: store, maxWaiters: 10 });
+  store.signal(1);
+  const told: News[] = [];
+  live.follow(1, { onlyDone: true, changed: (_, news) => void told.push(news), gone: () => {}, stopped: () => {} });
+  await until(() => told.length > 0);
+  assert.equal(told[0]!.done, true);
+  await live.stop();
 });

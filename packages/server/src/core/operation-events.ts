@@ -16,16 +16,11 @@ export interface OperationEvent {
   done: boolean;
   /** When it happened. */
   at: number;
-  /** About how much it takes in words. */
-  bytes: number;
   /** JSON members without the outer braces, but for those that need the address under which the reader knows the server. */
   members: string;
   /** Of the last event. */
   end?: Pick<OperationRecord, 'error' | 'reference'>;
 }
-
-/** Everything that events have in common, whatever their length says. */
-const usualBytes = 400;
 
 export const eventIdOf = (id: string, version: number): string => `${id}_${version}`;
 
@@ -98,7 +93,6 @@ function make(
     kind,
     done,
     at,
-    bytes: usualBytes + more.length,
     members:
       `"eventId":"${eventIdOf(id, version)}","type":"waitless.operation.${kind}","id":"${id}","service":"${record.service}","correlationId":${correlationId},` +
       `"status":"${status}","done":${done},"version":${version},"updatedAt":"${isoTime(at)}","attempt":${attempt}${more}`,
@@ -155,7 +149,7 @@ function endEvent(about: Pick<About, 'id' | 'version'> & { record: EndOfOperatio
   const { status, finishedAt, expiresAt, error, reference } = record;
   const more = `,"runAt":null,"finishedAt":"${isoTime(finishedAt)}","expiresAt":${JSON.stringify(isoTime(expiresAt))}`;
   const event = make(about, status as OperationEventKind, { at: finishedAt!, attempt: record.attempt, more });
-  return { ...event, bytes: event.bytes + (error?.message.length ?? 0), end: { error, reference } };
+  return { ...event, end: { error, reference } };
 }
 
 /** JSON of an event for readers who know the server under this address. */

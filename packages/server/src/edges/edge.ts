@@ -24,11 +24,11 @@ export interface Upgrade {
   /** Values of `?token=`. */
   tokens: readonly string[];
   /** Throws for a token that is none of ours or has expired. */
-  visit(token: string): Visit;
+  visit: (token: string) => Visit;
   /** The answer is this problem, and the connection ends. */
   refuse(error: unknown): void;
   /** 101 is the answer. */
   taken(): void;
   /** Slows down whoever tries one id or token after the other: the same error, or 429 in its place. */
-  asGuess(error: unknown, guess: string): unknown;
+  asGuess: (error: unknown, guess: string) => unknown;
 }

@@ -42,13 +42,15 @@ export function asyncApiDocument({ version, serverUrl }: AsyncApiOptions): Field
       ...openingMessage('A request that is answered with the stream of its operation.', ['Last-Event-ID']),
       ...anyBody,
     },
-    openStream: openingMessage('Follow up to a hundred operations, named in `operations`, on one connection.', [
-      'Last-Event-ID',
-    ]),
+    openStream: openingMessage(
+      'Follow up to a hundred operations, named in `operations`, on one connection.',
+      routes.stream.headers,
+    ),
     streamReset: streamResetMessage(base),
-    openOperationEvents: openingMessage('Follow one operation, from its beginning or after an event.', [
-      'Last-Event-ID',
-    ]),
+    openOperationEvents: openingMessage(
+      'Follow one operation, from its beginning or after an event.',
+      routes.getEvents.headers,
+    ),
   };
   const own = { ...eventSchemas, ...callbackSchemas };
   const events = toldKinds.map(eventMessage);
@@ -68,6 +70,7 @@ export function asyncApiDocument({ version, serverUrl }: AsyncApiOptions): Field
     },
     callback: {
       // No address: only the submit knows it.
+      servers: [{ $ref: '#/servers/receiver' }],
       title: 'Callbacks',
       summary:
         'POSTed to the `Callback-Url` of a submit, signed as Standard Webhooks has it, until it is answered with a 2xx',
@@ -107,41 +110,52 @@ export function asyncApiDocument({ version, serverUrl }: AsyncApiOptions): Field
       license: { name: 'Apache-2.0', url: 'https://www.apache.org/licenses/LICENSE-2.0' },
     },
     defaultContentType: 'application/json',
-    servers: { http: serverOf(base), webSocket: serverOf(base.replace(/^http/, 'ws')) },
+    servers: {
+      http: serverOf(base),
+      webSocket: serverOf(base.replace(/^http/, 'ws')),
+      receiver: {
+        host: '{receiver}',
+        protocol: 'https',
+        description: 'Whoever is called back',
+        variables: { receiver: { description: 'Of the `Callback-Url`; by `http` as well.' } },
+      },
+    },
     channels,
     operations,
     components: {
       messages: inDraft7(messages),
       schemas: inDraft7({ ...used(schemas, [messages, own]), ...own }),
-      securitySchemes: {
-        bearer: {
-          type: 'http',
-          scheme: 'bearer',
-          description: "A key of the server's key file: `Authorization: Bearer KEY`. Only where there is one.",
-        },
-        signature: {
-          type: 'httpApiKey',
-          in: 'header',
-          name: webhookHeaders.signature,
-          description:
-            'By which a receiver knows that a notice is from here: Standard Webhooks, with the secrets of `/v1/callback-secrets`.',
-        },
-        socketToken: {
-          type: 'httpApiKey',
-          in: 'header',
-          name: 'Sec-WebSocket-Protocol',
-          description: `A read-only token behind \`${streamTokenPrefix}\`, beside \`${streamProtocol}\`: what a browser has. It may watch, and nothing else.`,
-        },
-        readToken: {
-          type: 'httpApiKey',
-          in: 'query',
-          name: 'token',
-          description: 'A read-only token of `POST /v1/tokens`, for the operations that it names; instead of a key.',
-        },
-      },
+      securitySchemes,
     },
   };
 }
+
+const securitySchemes: Fields = {
+  bearer: {
+    type: 'http',
+    scheme: 'bearer',
+    description: "A key of the server's key file: `Authorization: Bearer KEY`. Only where there is one.",
+  },
+  signature: {
+    type: 'httpApiKey',
+    in: 'header',
+    name: webhookHeaders.signature,
+    description:
+      'By which a receiver knows that a notice is from here: Standard Webhooks, with the secrets of `/v1/callback-secrets`.',
+  },
+  socketToken: {
+    type: 'httpApiKey',
+    in: 'header',
+    name: 'Sec-WebSocket-Protocol',
+    description: `A read-only token behind \`${streamTokenPrefix}\`, beside \`${streamProtocol}\`: what a browser has. It may watch, and nothing else.`,
+  },
+  readToken: {
+    type: 'httpApiKey',
+    in: 'query',
+    name: 'token',
+    description: 'A read-only token of `POST /v1/tokens`, for the operations that it names; instead of a key.',
+  },
+};
 
 function serverOf(base: string): Fields {
   const { host, pathname, protocol } = new URL(base);

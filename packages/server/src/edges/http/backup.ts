@@ -7,7 +7,7 @@ import { pause } from '../../lib/service.ts';
 import { type Handler, jsonAnswer } from './exchange.ts';
 import { jsonBody } from './json-body.ts';
 import { requireOperator } from './operator.ts';
-import { Shape } from './shape.ts';
+import { Shape } from '../json/shape.ts';
 
 export interface BackupDependencies {
   backups: Backups;

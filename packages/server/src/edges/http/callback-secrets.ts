@@ -3,7 +3,7 @@ import { type CallbackSecrets, defaultOverlapMs } from '../../core/callback-secr
 import { type Clock, isoTime } from '../../lib/clock.ts';
 import { type Handler, jsonAnswer } from './exchange.ts';
 import { jsonBody } from './json-body.ts';
-import { Shape } from './shape.ts';
+import { Shape } from '../json/shape.ts';
 
 const controlBytes = 256 * 1024;
 const hourMs = 3600 * 1000;

@@ -6,7 +6,7 @@ import { type Answer, type Exchange, type Handler, jsonAnswer } from './exchange
 import { jsonBody } from './json-body.ts';
 import { limitOf } from './limit.ts';
 import { parseQuery, type Query } from './query.ts';
-import { Shape } from './shape.ts';
+import { Shape } from '../json/shape.ts';
 
 const controlBytes = 256 * 1024;
 

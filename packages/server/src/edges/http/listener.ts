@@ -10,9 +10,10 @@ import type { Metrics } from '../../lib/metrics.ts';
 import { limitFields } from '../../lib/rate-limit-fields.ts';
 import type { Service } from '../../lib/service.ts';
 import type { Auth, Caller } from '../auth.ts';
-import type { Upgrade, Visit } from '../edge.ts';
+import type { Upgrade } from '../edge.ts';
 import { baseOf, type BaseOptions, clientAddress } from './base-url.ts';
-import { type Answer, type Exchange, fieldLookup, type FieldLookup } from './exchange.ts';
+import { type Answer, fieldLookup, type FieldLookup } from './exchange.ts';
+import { HttpExchange } from './http-exchange.ts';
 import { problemAnswer } from './problems.ts';
 import { checkHeaders, checkTarget, servedMethods } from './raw-checks.ts';
 import { type ReadTokens, tokensIn, withoutReferrer } from './read-tokens.ts';
@@ -331,7 +332,7 @@ export class HttpListener implements Service {
       auth,
       readTokens,
       stopping: this.#stopping,
-      asGuess: (error, guess) => this.#slowed(error, guess, caller),
+      asGuess: this.#guessesOf(caller.address()),
       metrics,
     });
     if (upgrade) this.#accept!(upgrade);
@@ -342,11 +343,15 @@ export class HttpListener implements Service {
     if (!(error instanceof WaitlessError)) return error;
     const named = error.code === 'not-found' ? (exchange?.params['id'] ?? exchange?.params['token']) : undefined;
     const guess = error instanceof WrongGuess ? error.guess : named;
-    return guess === undefined ? error : this.#slowed(error, guess, caller);
+    return guess === undefined ? error : this.#slowed(error, guess, caller.address());
   }
 
-  #slowed(error: unknown, guess: string, { address }: Caller): unknown {
-    const from = address();
+  /** For a connection that lives long: nothing of its first request is kept with it. */
+  #guessesOf(address: string): (error: unknown, guess: string) => unknown {
+    return (error, guess) => this.#slowed(error, guess, address);
+  }
+
+  #slowed(error: unknown, guess: string, from: string): unknown {
     const pauseMs = this.#guesses.pauseMs(from);
     if (pauseMs === 0) {
       this.#guesses.wrong(from, guess);
@@ -399,83 +404,6 @@ function preflight(headers: FieldLookup): Answer {
       'no-store',
     ],
   };
-}
-
-interface ExchangeParts {
-  request: IncomingMessage;
-  response: ServerResponse;
-  method: string;
-  target: { path: string; query: string };
-  match: Match;
-  headers: FieldLookup;
-  namespace: string;
-  visit: Visit | undefined;
-  base: string;
-  requestId: string;
-  bodies: RequestBodies;
-  expectsContinue: boolean;
-}
-
-class HttpExchange implements Exchange {
-  readonly method: string;
-  readonly path: string;
-  readonly query: string;
-  readonly params: Exchange['params'];
-  readonly headers: FieldLookup;
-  readonly rawHeaders: readonly string[];
-  readonly namespace: string;
-  readonly mostMs: number | undefined;
-  readonly base: string;
-  readonly requestId: string;
-  /** Pattern, never the URL: it may hold a token. */
-  readonly route: string;
-  readonly #parts: ExchangeParts;
-  #signal: AbortSignal | undefined;
-  #held = 0;
-
-  constructor(parts: ExchangeParts) {
-    this.#parts = parts;
-    this.method = parts.method;
-    this.path = parts.target.path;
-    this.query = parts.target.query;
-    this.params = parts.match.params;
-    this.headers = parts.headers;
-    this.rawHeaders = parts.request.rawHeaders;
-    this.namespace = parts.namespace;
-    this.mostMs = parts.visit?.leftMs;
-    this.base = parts.base;
-    this.requestId = parts.requestId;
-    this.route = parts.match.route.path;
-  }
-
-  /** Made when it is first asked for: most requests never wait. */
-  get signal(): AbortSignal {
-    if (!this.#signal) {
-      const gone = new AbortController();
-      const { response } = this.#parts;
-      // Every response closes; only one that was not finished means that nobody waits any more.
-      response.once('close', () => {
-        if (!response.writableFinished) gone.abort();
-      });
-      this.#signal = gone.signal;
-    }
-    return this.#signal;
-  }
-
-  async body(limit: number): Promise<Buffer> {
-    const { request, response, bodies, expectsContinue } = this.#parts;
-    const declared = Number(request.headers['content-length'] ?? 0);
-    // 100 only once it is certain that the body is wanted: key, route and size are checked by now.
-    if (expectsContinue && declared <= limit) response.writeContinue();
-    const bytes = await bodies.read(request, limit);
-    this.#held += bytes.length;
-    return bytes;
-  }
-
-  releaseBody(): void {
-    this.#parts.bodies.release(this.#held);
-    this.#held = 0;
-  }
 }
 
 /** What the parser calls its refusals; all else is 400. */

@@ -68,6 +68,7 @@ export const queryDetails: Readonly<Record<string, ParameterDetail>> = {
   'on-complete': { schema: { type: 'integer', enum: [303] }, example: 303 },
   include: { schema: { type: 'string', enum: ['result'] }, example: 'result' },
   purge: { schema: { type: 'boolean', default: false }, example: true },
+  operations: { schema: { type: 'string', minLength: 1 }, example: id },
 };
 
 export const pathDetails: Readonly<Record<string, ParameterDetail>> = {

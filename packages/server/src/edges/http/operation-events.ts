@@ -27,7 +27,7 @@ export function operationEventHandlers({ fetch, feeds, live, operations }: Opera
     if (over && reset === undefined)
       // EventSource connects again after every end of a stream; this is how it is told that there is no more.
       return { status: 204, headers: ['Cache-Control', 'no-store', ...headers] };
-    if (record.finishedAt === null) live.ensureRoom(namespace);
+    live.ensureRoom(namespace);
     const before = reset === undefined ? undefined : await resetFrame(record, { id, base, detail: reset });
     return streamAnswer(streamTo(record, { id, base, after, before, mostMs }), headers);
   }
@@ -39,7 +39,7 @@ export function operationEventHandlers({ fetch, feeds, live, operations }: Opera
   ): (reader: StreamReader) => void {
     return (reader) => {
       if (before !== undefined) reader.send(pieceOf(before, 1));
-      const letGo = record.finishedAt === null ? live.hold(record.namespace) : undefined;
+      const letGo = live.hold(record.namespace);
       const over = mostMs === undefined ? undefined : setTimeout(() => reader.end(), mostMs);
       const leave = feeds.attach(record, {
         after,
@@ -52,7 +52,7 @@ export function operationEventHandlers({ fetch, feeds, live, operations }: Opera
       reader.onGone(() => {
         clearTimeout(over);
         leave();
-        letGo?.();
+        letGo();
       });
     };
   }

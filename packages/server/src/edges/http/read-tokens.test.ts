@@ -61,7 +61,10 @@ test("it is asked for on every route whose credential is a key, but a submit, wh
   const readable = Object.values<Route>(routes).filter((route) => route.readableByToken);
   assert.ok(readable.length >= 3);
   for (const { method, path } of readable)
-    assert.ok(method === 'GET' && path.startsWith('/v1/operations/{id}'), `${method} ${path} shows one operation`);
+    assert.ok(
+      method === 'GET' && (path.startsWith('/v1/operations/{id}') || path === '/v1/stream'),
+      `${method} ${path} names the operations that it shows`,
+    );
 });
 
 test('what is wrong with it: two of them, a key beside it, none of ours', () => {

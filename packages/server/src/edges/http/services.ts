@@ -8,7 +8,7 @@ import { type Exchange, type Handler, jsonAnswer } from './exchange.ts';
 import { jsonBody } from './json-body.ts';
 import { namedService } from './named-service.ts';
 import { requireOperator } from './operator.ts';
-import { fieldError } from './shape.ts';
+import { fieldError } from '../json/shape.ts';
 
 export interface ServicesDependencies {
   services: Services;

@@ -52,7 +52,6 @@ const event = (version: number): OperationEvent => ({
   kind: 'running',
   done: false,
   at: 0,
-  bytes: 10,
   members: `"version":${version}`,
 });
 

@@ -7,7 +7,7 @@ import type { OperationKey } from '../../engine/engine.ts';
 import { type Clock, isoTime } from '../../lib/clock.ts';
 import { type Handler, jsonAnswer } from './exchange.ts';
 import { jsonBody } from './json-body.ts';
-import { fieldError, Shape } from './shape.ts';
+import { fieldError, Shape } from '../json/shape.ts';
 import { WrongGuess } from './wrong-guess.ts';
 
 const controlBytes = 256 * 1024;

@@ -62,7 +62,8 @@ export class Watches {
     const wish = { ref, events: eventsIn(shape, 'events', at) ?? 'all', includes: includesIn(shape, at) };
     this.ensureRoom(asked.size);
     const connection = this.#connection;
-    const found = await this.#found([...asked]);
+    connection.begin();
+    const found = await this.#found([...asked]).finally(() => connection.done());
     if (connection.over) return;
     connection.ok(ref);
     for (const [id, record] of found) {

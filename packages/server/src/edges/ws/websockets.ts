@@ -111,7 +111,10 @@ export class WebSockets implements Service {
 
   #open(ws: WebSocket, { upgrade, welcome: { namespace, visit } }: { upgrade: Upgrade; welcome: Welcome }): void {
     const { socket } = upgrade;
-    const connection = new Connection({ ws, socket, namespace, visit, upgrade, outbox: this.#outbox });
+    // Not the whole of it: its request would be kept for as long as the connection.
+    const { base, requestId, asGuess } = upgrade;
+    const about = { base, requestId, asGuess };
+    const connection = new Connection({ ws, socket, namespace, visit, upgrade: about, outbox: this.#outbox });
     const session: Session = {
       connection,
       watches: new Watches(this.#d, connection),
@@ -204,7 +207,7 @@ export class WebSockets implements Service {
     for (const { workers } of this.#sessions) workers.pause();
   }
 
-  /** What is in hand is answered, what is leased goes back, and every connection is closed. */
+  /** What is in hand is answered, what was leased at the last moment goes back, and every connection is closed. */
   async stop(): Promise<void> {
     this.#stopping = true;
     clearInterval(this.#timer);

@@ -50,6 +50,8 @@ export class Workers {
   readonly #workers = new Map<string, Worker>();
   readonly #held = new Map<string, Held>();
   #unkept = 0;
+  /** The server stops: leases outlive that, and the peer answers them to the next server, or to another node. */
+  #stays = false;
 
   constructor(dependencies: WorkerDependencies, connection: Connection) {
     this.#d = dependencies;
@@ -192,8 +194,9 @@ export class Workers {
     held.worker.held++;
   }
 
-  /** No more work is taken; what is held stays so. */
+  /** No more work is taken; what is held stays so, also when the connection ends. */
   pause(): void {
+    this.#stays = true;
     for (const worker of this.#workers.values()) {
       worker.credits = 0;
       worker.asking?.abort();
@@ -207,9 +210,9 @@ export class Workers {
 
   async #giveBackAll(): Promise<void> {
     for (const { asking } of this.#workers.values()) asking?.abort();
-    const tokens = [...this.#held.values()].flatMap(({ token }) => token ?? []);
+    const tokens = this.#stays ? [] : [...this.#held.values()].flatMap(({ token }) => token ?? []);
     this.#held.clear();
-    await this.#giveBack(tokens);
+    if (tokens.length > 0) await this.#giveBack(tokens);
   }
 
   async #giveBack(tokens: readonly string[]): Promise<void> {

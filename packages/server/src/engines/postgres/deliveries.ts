@@ -1,5 +1,11 @@
 // The deliveries of a node: given out, settled and sent again, and who is told when there is something to do: this node's own sender, and others by a hint.
-import type { DeliveryEngine, DeliverySettlement, DeliverySettleOutcome } from '../../engine/deliveries.ts';
+import type {
+  DeliveriesWanted,
+  DeliveryEngine,
+  DeliverySettlement,
+  DeliverySettleOutcome,
+  LeasedDelivery,
+} from '../../engine/deliveries.ts';
 import { Batcher } from './batcher.ts';
 import type { Connections } from './connections.ts';
 import { isTransient, notReached } from './errors.ts';
@@ -62,7 +68,7 @@ export class Deliveries {
     this.#context.hint();
   };
 
-  readonly lease: DeliveryEngine['leaseDeliveries'] = async (wanted) => {
+  async #lease(wanted: DeliveriesWanted): Promise<LeasedDelivery[]> {
     const { writes, node, now } = this.#context;
     this.#untaken = false;
     const { leases, more, nextDue } = await writes.use(async (connection) => {
@@ -76,7 +82,7 @@ export class Deliveries {
     });
     this.#goOn({ leases, more, nextDue }, wanted.max);
     return leases;
-  };
+  }
 
   /** Has the sender look again, at once where it was given less than it wanted and there may be more. */
   #goOn({ leases, more, nextDue }: LeasedDeliveries, max: number): void {
@@ -85,22 +91,20 @@ export class Deliveries {
     else if (nextDue !== null) this.#wake.at(nextDue, this.#context.now());
   }
 
-  readonly settle: DeliveryEngine['settleDeliveries'] = async (batch) => {
+  async #settle(batch: readonly DeliverySettlement[]): Promise<DeliverySettleOutcome[]> {
     const outcomes = await this.#settles.call(batch);
     const wrong = outcomes.find((outcome) => outcome.kind === 'refused');
     if (wrong) throw wrong.error;
     for (const { then } of batch) if (then.to === 'waiting') this.#wake.at(then.at, this.#context.now());
     return outcomes as DeliverySettleOutcome[];
-  };
+  }
 
-  readonly list: DeliveryEngine['deliveries'] = (filter) => listDeliveries(this.#context.reading, filter);
-
-  readonly find: DeliveryEngine['delivery'] = async (number, namespace) => {
+  async #find(number: number, namespace: string): ReturnType<DeliveryEngine['delivery']> {
     const delivery = await readDelivery(this.#context.reading, number, namespace);
     return delivery && { delivery, attempts: await readAttempts(this.#context.reading, number) };
-  };
+  }
 
-  readonly sendAgain: DeliveryEngine['redeliver'] = async (number, namespace) => {
+  async #sendAgain(number: number, namespace: string): ReturnType<DeliveryEngine['redeliver']> {
     const { control, reading, now } = this.#context;
     for (let round = 0; round < rounds; round++) {
       const waits = await control.use((connection) => sendAgain(connection, { number, namespace, nowMs: now() }));
@@ -112,7 +116,30 @@ export class Deliveries {
       if (delivery.state === 'sending') return { kind: 'sending' };
     }
     throw notReached();
-  };
+  }
+
+  /** The calls of the engine. `at` takes the caller's time, `asked` says errors of single statements as callers know them. */
+  calls(
+    at: (ms: number) => number,
+    asked: <T>(work: Promise<T>, how?: { sent?: boolean }) => Promise<T>,
+  ): DeliveryEngine {
+    return {
+      leaseDeliveries: (wanted, now) => {
+        at(now);
+        return asked(this.#lease(wanted), { sent: true });
+      },
+      settleDeliveries: (batch, now) => {
+        at(now);
+        return this.#settle(batch);
+      },
+      deliveries: (filter) => asked(listDeliveries(this.#context.reading, filter)),
+      delivery: (number, namespace) => asked(this.#find(number, namespace)),
+      redeliver: (number, namespace, now) => {
+        at(now);
+        return asked(this.#sendAgain(number, namespace), { sent: true });
+      },
+    };
+  }
 
   /** Takes back what was not answered for in time, and has the sender look where something is due or soon will be. */
   async sweep(): Promise<void> {

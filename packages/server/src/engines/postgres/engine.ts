@@ -414,20 +414,7 @@ export function postgresEngine({
       at(now);
       return decisions.call(batch);
     },
-    leaseDeliveries(wanted, now) {
-      at(now);
-      return asked(deliveries.lease(wanted, now), { sent: true });
-    },
-    settleDeliveries(batch, now) {
-      at(now);
-      return deliveries.settle(batch, now);
-    },
-    deliveries: (filter) => asked(deliveries.list(filter)),
-    delivery: (number, namespace) => asked(deliveries.find(number, namespace)),
-    redeliver(number, namespace, now) {
-      at(now);
-      return asked(deliveries.sendAgain(number, namespace, now), { sent: true });
-    },
+    ...deliveries.calls(at, asked),
     append(batch, now) {
       at(now);
       return appends.call(batch);

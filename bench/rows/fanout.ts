@@ -1,8 +1,9 @@
-// One publisher of progress and a thousand who watch it as Server-Sent Events, beside nginx with nchan, which stores nothing.
+// One publisher of progress and a thousand who watch it, as Server-Sent Events or each over a WebSocket, beside nginx with nchan, which stores nothing.
 import type { Bench, Row } from '../support/bench.ts';
 import {
   type FanoutResult,
   message,
+  type Outlet,
   type Publisher,
   startPublisher,
   startWatchers,
@@ -16,7 +17,6 @@ import type { CpuSource } from '../support/process-stats.ts';
 import { ratioFigure } from '../support/ratio.ts';
 import { startWaitless } from '../support/waitless.ts';
 
-const row = 'fanout-sse';
 const count = 1000;
 const warmUpSeconds = 1;
 /** Publishes outstanding, and what 10,000 deliveries may cost then. */
@@ -34,20 +34,21 @@ interface Contender {
   stop: () => Promise<void>;
 }
 
-async function waitlessContender(bench: Bench): Promise<Contender> {
+async function waitlessContender(bench: Bench, outlet: Outlet): Promise<Contender> {
   const server = await startWaitless(bench, { services: ['--pull', 'jobs'] });
   const { port, pid } = server;
   const { id, publish } = await watchedOperation(server);
-  const path = `/v1/operations/${id}/events`;
-  const watchers = await startWatchers(bench, { outlet: 'sse', port, path, count });
+  const path = outlet === 'sse' ? `/v1/operations/${id}/events` : '/v1/stream';
+  const say = outlet === 'ws' ? `{"type":"watch","operations":["${id}"]}` : '';
+  const watchers = await startWatchers(bench, { outlet, port, path, count, say });
   const publisher = await startPublisher({ port, request: publish, status: 200, most });
   return { name: 'waitless', cpu: pid, watchers, publisher, stop: () => server.stop() };
 }
 
-async function nchanContender(bench: Bench): Promise<Contender> {
+async function nchanContender(bench: Bench, outlet: Outlet): Promise<Contender> {
   const server = await startNchan(bench);
   const { port, cpuSeconds } = server;
-  const watchers = await startWatchers(bench, { outlet: 'sse', port, path: '/sub', count });
+  const watchers = await startWatchers(bench, { outlet, port, path: '/sub', count });
   const request = Buffer.from(
     `POST /pub HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nContent-Type: application/json\r\nContent-Length: ${message.length}\r\n\r\n${message}`,
   );
@@ -67,14 +68,15 @@ async function measured(
   return { perSecond, cpuPer10k: per10k(spent[0]!, deliveries), p50, p99 };
 }
 
-export const fanoutSseRow: Row = {
-  name: row,
-  about: 'progress told to 1,000 watchers as Server-Sent Events, beside nginx with nchan in turn',
+const fanoutRow = (outlet: Outlet): Row => ({
+  name: `fanout-${outlet}`,
+  about: `progress told to 1,000 watchers ${outlet === 'sse' ? 'as Server-Sent Events' : 'over a WebSocket each'}, beside nginx with nchan in turn`,
   async run(bench) {
+    const row = `fanout-${outlet}`;
     const missing = nchanMissing();
     bench.step(`${row}: starting`);
-    const contenders = [await waitlessContender(bench)];
-    if (!missing) contenders.push(await nchanContender(bench));
+    const contenders = [await waitlessContender(bench, outlet)];
+    if (!missing) contenders.push(await nchanContender(bench, outlet));
     for (const contender of contenders) await measured(bench, contender, { outstanding: most, seconds: warmUpSeconds });
     const figures: Figure[] = [];
     for (const { outstanding, mostCpu } of cases) {
@@ -113,4 +115,7 @@ export const fanoutSseRow: Row = {
     }
     return figures;
   },
-};
+});
+
+export const fanoutSseRow = fanoutRow('sse');
+export const fanoutWsRow = fanoutRow('ws');
