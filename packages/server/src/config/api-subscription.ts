@@ -51,6 +51,9 @@ const fields = [
 const targetFields = ['url', 'secret', 'headers', 'service', 'pull'] as const;
 const retryFields = ['maxAttempts', 'initialDelay', 'maxDelay'] as const;
 
+/** The place is the URL's, and the media type the event's. */
+const madeHere: ReadonlySet<string> = new Set(['host', 'content-type']);
+
 const mostPatterns = 32;
 const mostUrl = 2048;
 const second = 1000;
@@ -220,7 +223,7 @@ function readHeaders(value: unknown): Readonly<Record<string, string>> {
     const lower = header.toLowerCase();
     if (!isHeaderName(header)) fail('this is not a header name (RFC 9110 5.1)');
     if (seen.has(lower)) fail('the header stands twice, in different case; keep one');
-    if (framingHeaders.has(lower) || ownHeaders.has(lower) || isSignatureField(lower) || lower === 'content-type')
+    if (framingHeaders.has(lower) || ownHeaders.has(lower) || isSignatureField(lower) || madeHere.has(lower))
       fail('Waitless sets this header itself; remove it');
     // The value may be a secret and never stands in a message.
     if (typeof content !== 'string' || !/^[\t\x20-\x7e\x80-\xff]*$/.test(content))
@@ -232,10 +235,7 @@ function readHeaders(value: unknown): Readonly<Record<string, string>> {
   return Object.freeze(Object.fromEntries(Object.entries(value) as [string, string][]));
 }
 
-function readRetry(
-  given: Record<string, unknown>,
-  defaults: SubscriptionConfig['retry'],
-): SubscriptionConfig['retry'] {
+function readRetry(given: Record<string, unknown>, defaults: SubscriptionConfig['retry']): SubscriptionConfig['retry'] {
   const retry = Object.hasOwn(given, 'retry')
     ? fieldsOf(given['retry'], '/retry', retryFields, '{"maxAttempts": 5}')
     : {};

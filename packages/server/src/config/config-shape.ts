@@ -61,6 +61,8 @@ export interface ServiceConfig {
   readonly rate: RateLimit | undefined;
   /** Most operations that may wait in the queue of a namespace. */
   readonly maxQueued: number | undefined;
+  /** Each change of state of its operations is an event, in every namespace. */
+  readonly publishTransitions: boolean;
   readonly priority: number;
 }
 
@@ -110,6 +112,9 @@ export interface Config {
   /** Most requests held at once. */
   readonly maxWaiters: number;
   readonly maxWaitersPerNamespace: number;
+  /** How long a topic keeps events that have no settings of their own, and how many bytes of them; undefined: however many. */
+  readonly eventRetentionMs: number;
+  readonly eventMaxBytes: number | undefined;
   readonly shutdownTimeoutMs: number;
   readonly logLevel: LogLevel;
 }

@@ -523,8 +523,8 @@ describe('refusals name the place and the fix', () => {
     ['a wrong element', 'allowNetwork:\n  - 10.0.0.0/8\n  - here\n', /^allowNetwork: "here" .* \(bad\.yaml line 3\)$/],
     [
       'a field of a service',
-      'services:\n  score:\n    target: { url: "http://127.0.0.1:1" }\n    publishTransitions: true\n',
-      /^services\.score\.publishTransitions: not built yet; remove the field \(bad\.yaml line 4\)$/,
+      'services:\n  score:\n    target: { url: "http://127.0.0.1:1" }\n    schema: {}\n',
+      /^services\.score\.schema: not built yet; remove the field \(bad\.yaml line 4\)$/,
     ],
   ];
   for (const [title, text, message] of files) {

@@ -148,6 +148,8 @@ export function resolveConfig(sources: ConfigSources): ResolvedConfig {
     maxWaitMs: values.maxWait,
     maxWaiters: values.maxWaiters,
     maxWaitersPerNamespace: values.maxWaitersPerNamespace,
+    eventRetentionMs: values.eventRetention,
+    eventMaxBytes: values.eventMaxBytes,
     shutdownTimeoutMs: values.shutdownTimeout,
     logLevel: values.logLevel,
   });

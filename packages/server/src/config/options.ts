@@ -11,6 +11,7 @@ import {
   sizeValue,
   textValue,
 } from './values.ts';
+import { mostTopicBytes } from './api-topic.ts';
 import type { LogLevel } from './config-shape.ts';
 
 /** What each option resolves to; lists for those that may be given several times. */
@@ -37,6 +38,8 @@ export interface OptionValues {
   maxWait: number;
   maxWaiters: number;
   maxWaitersPerNamespace: number;
+  eventRetention: number;
+  eventMaxBytes: number | undefined;
   shutdownTimeout: number;
   logLevel: LogLevel;
   printConfig: boolean;
@@ -281,6 +284,22 @@ export const optionTable: readonly Option[] = [
     help: 'the same for the keys of one namespace together',
     reason:
       'With as much as all together, one tenant that opens streams without end shuts out the others; far fewer refuse one large site.',
+  }),
+  option({
+    name: 'eventRetention',
+    argument: 'DURATION',
+    default: '7d',
+    read: (value) => durationValue(value),
+    help: 'how long a topic keeps its events, unless its own settings say otherwise; four times as long what a durable subscription has still to read',
+    reason:
+      'A subscriber that is down over a long weekend finds everything; longer fills disks with what nobody reads, and four weeks for the slowest one is a month of warnings.',
+  }),
+  option({
+    name: 'eventMaxBytes',
+    argument: 'SIZE',
+    read: (value) => sizeValue(value, { min: 1, max: mostTopicBytes }),
+    help: 'how many bytes of events a topic keeps, unless its own settings say otherwise; four times as many of what a durable subscription has still to read',
+    reason: 'None: age alone decides, so that a busy day does not cut what was promised to be kept for a week.',
   }),
   option({
     name: 'shutdownTimeout',

@@ -27,7 +27,7 @@ const resolved = () => {
   return resolveConfig({
     cwd: folder,
     options: { config: 'c.yaml', port: '0', corsOrigin: ['https://a.example.com'], validFor: ['score=24h'] },
-    env: { WAITLESS_LOG_LEVEL: 'info' },
+    env: { WAITLESS_LOG_LEVEL: 'info', WAITLESS_EVENT_MAX_BYTES: '2gb' },
   });
 };
 
@@ -41,6 +41,8 @@ describe('--print-config', () => {
     assert.deepEqual(byPath.get('maxWait'), ['90s', 'c.yaml line 2']);
     assert.deepEqual(byPath.get('apiKeyFile'), ['ops.keys', 'c.yaml line 1; 2 keys: ops (default), ci (team-a)']);
     assert.deepEqual(byPath.get('host'), ['127.0.0.1', 'default']);
+    assert.deepEqual(byPath.get('eventRetention'), ['7d', 'default']);
+    assert.deepEqual(byPath.get('eventMaxBytes'), ['2gb', 'environment WAITLESS_EVENT_MAX_BYTES']);
     assert.deepEqual(byPath.get('services.score.retry.maxAttempts'), [2, 'c.yaml line 6']);
     assert.deepEqual(byPath.get('services.score.retry.maxDelay'), ['5m', 'default']);
     assert.deepEqual(byPath.get('services.score.target.headers.Authorization'), ['***', 'c.yaml line 5']);

@@ -36,8 +36,8 @@ function withoutPassword(text: string): string {
 
 /** Services stand under `services`, the others never change a running server. */
 const elsewhere: ReadonlySet<OptionName> = new Set(['target', 'pull', 'key', 'validFor', 'config', 'printConfig']);
-const durations: ReadonlySet<OptionName> = new Set(['maxWait', 'shutdownTimeout']);
-const sizes: ReadonlySet<OptionName> = new Set(['maxBodyMemory']);
+const durations: ReadonlySet<OptionName> = new Set(['maxWait', 'eventRetention', 'shutdownTimeout']);
+const sizes: ReadonlySet<OptionName> = new Set(['maxBodyMemory', 'eventMaxBytes']);
 
 /** The `key` field as it is written: one place with the methods it is for, or the list of its parts. */
 function keyValues({ key, keyMethods }: ServiceConfig): [path: readonly string[], value: ConfigEntry['value']][] {
@@ -93,6 +93,7 @@ export function serviceValues(service: ServiceConfig): [path: readonly string[],
     [['poll'], service.poll],
     [['rate'], service.rate && formatRate(service.rate)],
     [['maxQueued'], service.maxQueued],
+    [['publishTransitions'], service.publishTransitions],
     [['priority'], service.priority],
   ];
 }
@@ -106,7 +107,7 @@ export function configEntries({ config, values, origins, store }: ResolvedConfig
     let value = values[name] as ConfigEntry['value'];
     if (name === 'data') value = store.data;
     else if (durations.has(name)) value = formatDuration(value as number);
-    else if (sizes.has(name)) value = formatSize(value as number);
+    else if (sizes.has(name) && value !== undefined) value = formatSize(value as number);
     else if (typeof value === 'string') value = withoutPassword(value);
     const keys =
       name === 'apiKeyFile' && config.keys

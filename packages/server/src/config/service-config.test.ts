@@ -37,6 +37,7 @@ describe('service documents', () => {
       poll: false,
       rate: undefined,
       maxQueued: undefined,
+      publishTransitions: false,
       priority: 5,
     });
   });

@@ -60,7 +60,7 @@ export const serviceFields = {
   rate: true,
   maxQueued: true,
   schema: false,
-  publishTransitions: false,
+  publishTransitions: true,
 } as const;
 const targetFields = { url: true, headers: true, pull: true, secret: true, amqp: false, kafka: false } as const;
 const retryFields = { maxAttempts: true, initialDelay: true, maxDelay: true } as const;
@@ -187,6 +187,7 @@ export function readService({ name, document, limits, where = () => ({}) }: Serv
     staleMs: duration('staleWhileRevalidate', 0, 365 * day, 0),
     poll,
     rate: take('rate', undefined, rateValue),
+    publishTransitions: take('publishTransitions', false, booleanValue),
     maxQueued: take('maxQueued', undefined, (value) => integerValue(value, { min: 1, max: 1_000_000_000 })),
     priority: take('priority', 5, (value) => integerValue(value, { min: 0, max: 9 })),
   });

@@ -18,6 +18,7 @@ import type { Durability, OperationStatus } from '@waitless/protocol';
 import type { CallbackWanted, DeliveryEngine } from './deliveries.ts';
 import type { SubscriptionEngine } from './subscriptions.ts';
 import type { TopicEngine } from './topics.ts';
+import type { TransitionEngine } from './transitions.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -480,7 +481,7 @@ export interface BackupDone {
   bytes: number;
 }
 
-export interface Engine extends DeliveryEngine, TopicEngine, SubscriptionEngine {
+export interface Engine extends DeliveryEngine, TopicEngine, SubscriptionEngine, TransitionEngine {
   readonly name: string;
   readonly features: EngineFeatures;
   open(nowMs: number): Promise<OpenedEngine>;

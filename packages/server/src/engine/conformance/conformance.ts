@@ -25,12 +25,14 @@ import { sharedLeaseCases } from './shared-lease-cases.ts';
 import { sharingCases } from './sharing-cases.ts';
 import { sharedOrderingCases } from './shared-ordering-cases.ts';
 import { sharedSharingCases } from './shared-sharing-cases.ts';
+import { sharedSubscriptionCases } from './shared-subscription-cases.ts';
 import { sharedSweepCases } from './shared-sweep-cases.ts';
 import { storedCases } from './stored-cases.ts';
 import { submitCases } from './submit-cases.ts';
 import { subscriptionCases } from './subscription-cases.ts';
 import { sweepCases } from './sweep-cases.ts';
 import { topicCases } from './topic-cases.ts';
+import { transitionCases } from './transition-cases.ts';
 
 export type TestFunction = (name: string, run: () => Promise<void>) => unknown;
 
@@ -44,6 +46,7 @@ const families = [
   readCases,
   logCases,
   topicCases,
+  transitionCases,
   subscriptionCases,
   restartCases,
   sharingCases,
@@ -63,6 +66,7 @@ const families = [
   sharedSweepCases,
   sharedDeliveryCases,
   sharedOrderingCases,
+  sharedSubscriptionCases,
   nodeCases,
 ];
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import type { LeasedOperation, Submission } from '../engine.ts';
 import { type Case, type Fixture, type Node, result, seqsOfNew, within } from './fixture.ts';
 import { ask, sharing, told } from './keyed-submits.ts';
+import { round } from './rounds.ts';
 
 const done = { to: 'succeeded' as const, result: result('done') };
 const failed = { to: 'failed' as const, error: { code: 'e', message: 'm' }, result: null };
@@ -29,17 +30,7 @@ async function cancel(f: Fixture, seq: number): Promise<void> {
   assert.equal((await f.engine.cancel(key, f.clock.now())).kind, 'cancelled');
 }
 
-/** Ends what the clock says is over, as the core would. */
-async function decide(f: Fixture): Promise<string[]> {
-  const { due } = await f.engine.sweep(f.clock.now(), { removeExpired: false });
-  const transitions = due.map(({ seq, version, reason }) => ({
-    seq,
-    version,
-    transition: { to: 'failed' as const, error: { code: reason, message: 'm' }, result: null },
-  }));
-  assert.ok((await f.engine.applyClock(transitions, f.clock.now())).every(Boolean));
-  return due.map(({ reason }) => reason);
-}
+const decided = async (f: Fixture): Promise<string[]> => (await round(f, f)).map(({ reason }) => reason);
 
 export const orderingCases: Case[] = [
   {
@@ -50,7 +41,7 @@ export const orderingCases: Case[] = [
       const other = await f.submit({ orderingKey: 'other' });
       const elsewhere = await f.submit({ orderingKey: 'k', queue: (await f.engine.queue('shop', 'work')).id });
       const first = await f.lease();
-      assert.deepEqual(first.map(({ seq }) => seq).sort(), [seqs[0], free, other, elsewhere].sort());
+      assert.deepEqual(new Set(first.map(({ seq }) => seq)), new Set([seqs[0]!, free, other, elsewhere]));
       let held = first.find(({ seq }) => seq === seqs[0])!;
       const order = [held.seq];
       for (let i = 1; i < seqs.length; i++) {
@@ -87,17 +78,11 @@ export const orderingCases: Case[] = [
       assert.deepEqual(await leased(f), []);
       f.clock.advance(5000);
       await f.engine.sweep(f.clock.now(), { removeExpired: false });
-      const second = await one(f);
-      assert.equal(second.seq, seqs[0]);
-      f.clock.advance(30_000);
-      const { due } = await f.engine.sweep(f.clock.now(), { removeExpired: false });
-      assert.deepEqual(
-        due.map(({ seq, reason }) => [seq, reason]),
-        [[seqs[0], 'lease-expired']],
-      );
-      const transition = { ...again, runAt: f.clock.now() };
-      await f.engine.applyClock([{ seq: seqs[0]!, version: due[0]!.version, transition }], f.clock.now());
-      assert.deepEqual((await f.settle(second, done))[0]!.kind, 'lost');
+      const [second] = await f.lease({ leaseMs: 1000 });
+      assert.equal(second!.seq, seqs[0]);
+      f.clock.advance(1000);
+      assert.deepEqual(await decided(f), ['lease-expired']);
+      assert.deepEqual((await f.settle(second!, done))[0]!.kind, 'lost');
       const third = await one(f);
       assert.equal(third.seq, seqs[0]);
       await f.settle(third, failed);
@@ -134,11 +119,11 @@ export const orderingCases: Case[] = [
       ];
       assert.equal((await one(f)).seq, head);
       f.clock.advance(5000);
-      assert.deepEqual(await decide(f), ['not-started-in-time']);
+      assert.deepEqual(await decided(f), ['not-started-in-time']);
       assert.deepEqual(await leased(f), []);
       // The head and the one behind it at once: neither may be started.
       f.clock.advance(5000);
-      assert.deepEqual(await decide(f), ['timed-out', 'timed-out']);
+      assert.deepEqual(await decided(f), ['timed-out', 'timed-out']);
       assert.deepEqual(await leased(f), [last]);
       const statuses = (await f.engine.recordsOf([head!, late, both])).map(({ status }) => status);
       assert.deepEqual(statuses, ['failed', 'failed', 'failed']);
@@ -176,15 +161,9 @@ export const orderingCases: Case[] = [
       assert.equal(await f.engine.ahead(seqs[0]!, 10), 0);
       assert.equal(await f.engine.ahead(seqs[1]!, 10), undefined);
       const lease = await one(f);
-      assert.deepEqual(
-        [(await counts()).queued, (await counts()).running],
-        [2, 1],
-      );
+      assert.deepEqual([(await counts()).queued, (await counts()).running], [2, 1]);
       await f.settle(lease, done);
-      assert.deepEqual(
-        [(await counts()).queued, (await counts()).running, (await counts()).succeeded],
-        [2, 0, 1],
-      );
+      assert.deepEqual([(await counts()).queued, (await counts()).running, (await counts()).succeeded], [2, 0, 1]);
       await cancel(f, seqs[2]!);
       assert.deepEqual([(await counts()).queued, (await counts()).cancelled], [1, 1]);
     },
@@ -261,7 +240,7 @@ export const orderingCases: Case[] = [
       await f.settle(await one(f), done);
       const items = await f.engine.deliveries({ namespace: 'default', state: 'waiting', limit: 10 });
       assert.deepEqual(
-        items.map(({ seq }) => seq),
+        items.map(({ operation }) => operation.seq),
         [first],
       );
       assert.deepEqual(await leased(f), [second]);

@@ -12,7 +12,7 @@ export const sharedOrderingCases: Case[] = [
     async run(f) {
       const nodes: Node[] = [f, await f.another(), await f.another()];
       const keys = Array.from({ length: 4 }, (_, i) => `key-${i}`);
-      const perNode = 20;
+      const perNode = 10;
       let left = nodes.length * keys.length * perNode;
       const running = new Map<string, number>();
       const last = new Map<string, number>();

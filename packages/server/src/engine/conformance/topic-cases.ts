@@ -71,6 +71,9 @@ export const topicCases: Case[] = [
       );
       const wanted = positions.filter((_, i) => names[i]!.endsWith('.1'));
       const seen: number[] = [];
+      const most = await read(f, ['*.1'], { limit: 10 });
+      assert.deepEqual(positionsOf(most), wanted.slice(0, 10), 'no topic has so many, all of them have more');
+      assert.equal(most.readTo, wanted[9]);
       for (let after = 0; ;) {
         const page = await read(f, ['*.1'], { after, limit: 4, maxBytes: 500 });
         seen.push(...positionsOf(page));

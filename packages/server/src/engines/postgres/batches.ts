@@ -28,13 +28,14 @@ export interface Batches {
 }
 
 export function createBatches(all: BatchesContext): Batches {
-  const { writes, control, wake, now: nowMs, madeReady, changed, ended, appended, told } = all;
+  const { writes, control, wake, now: nowMs, madeReady, moved, changed, ended, appended, told } = all;
   const dueAt = (ms: number): void => wake.at(ms, nowMs());
   const habit = { tellsUntil: 0 };
   const context = (connection: Connection): SettleContext => ({
     nowMs: nowMs(),
     connection,
     madeReady,
+    moved,
     changed,
     ended,
     told,

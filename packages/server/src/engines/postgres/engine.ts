@@ -34,6 +34,7 @@ import {
 } from './taken.ts';
 import { Takers } from './takers.ts';
 import { beat, Behind, firstLook, lineNow } from './time-line.ts';
+import { setPublishers } from './transitions.ts';
 import { Wake } from './wake.ts';
 
 export interface PostgresOptions {
@@ -110,6 +111,18 @@ export function postgresEngine({
     const list = [...ids];
     takers.madeReady(list);
     hints?.queues(list);
+    moved(list);
+  }
+
+  /** Operations of these queues have changed their state: where that is published, a log has grown. */
+  function moved(ids: Iterable<number>): void {
+    const namespaces = queues.publishing(ids);
+    if (namespaces.size > 0) appended(namespaces);
+  }
+
+  function appended(namespaces: ReadonlySet<string>): void {
+    for (const namespace of namespaces) signal({ kind: 'events', namespace });
+    hints?.logs(namespaces);
   }
 
   const changed = (seqs: Iterable<number>): void => hints?.changed(seqs);
@@ -136,6 +149,7 @@ export function postgresEngine({
         wake.at(leaseUntil, nowMs);
         changed([seq]);
       }
+      moved(filled.leases.map(({ queue }) => queue));
       return filled;
     });
 
@@ -156,10 +170,8 @@ export function postgresEngine({
     changed,
     ended,
     told: deliveries.told,
-    appended(namespaces) {
-      for (const namespace of namespaces) signal({ kind: 'events', namespace });
-      hints?.logs(namespaces);
-    },
+    moved,
+    appended,
   });
 
   /** Errors of single statements, as callers know them. */
@@ -187,7 +199,10 @@ export function postgresEngine({
     for (const namespace of hint.logs) signal({ kind: 'events', namespace });
     if (hint.documents) signal({ kind: 'documents' });
     if (hint.deliveries) signal({ kind: 'deliveries' });
-    if (hint.subscriptions) signal({ kind: 'subscriptions' });
+    if (hint.subscriptions) {
+      signal({ kind: 'subscriptions' });
+      await queues.lookWhichPublish();
+    }
     if (hint.queues.length === 0) return;
     await queues.learn(hint.queues);
     takers.madeReady(hint.queues);
@@ -195,7 +210,7 @@ export function postgresEngine({
 
   /** Looks for work that no hint told of. */
   async function lookForWork(): Promise<void> {
-    await queues.refresh();
+    await Promise.all([queues.refresh(), queues.lookWhichPublish()]);
     const ids = takers.services.flatMap((service) => queues.of(service, null));
     if (ids.length === 0) return;
     const rows = await reading.run(readyQueues, [ids, nowMs]);
@@ -253,7 +268,7 @@ export function postgresEngine({
         // The caller's own clock may be hours off: all nodes go by the store's.
         at(lineNow({ lastMs, ageMs, wallMs }));
         await node.join();
-        await queues.refresh();
+        await Promise.all([queues.refresh(), queues.lookWhichPublish()]);
         if (useHints) {
           const channel = `waitless ${address.schema}`;
           hints = new Hints({
@@ -337,6 +352,7 @@ export function postgresEngine({
       const operation = (await asked(reads.operation(key))) ?? before;
       if (!cancelled) return { kind: 'ended', operation };
       ended([key.seq]);
+      moved([operation.queue]);
       if (cancelled.tells) deliveries.told();
       if (cancelled.next.readied.size > 0) madeReady(cancelled.next.readied);
       for (const ms of cancelled.next.dueAt) wake.at(ms, nowMs);
@@ -434,6 +450,7 @@ export function postgresEngine({
         control.use((connection) => saveSubscription(connection, document, from)),
         { sent: true },
       );
+      await asked(queues.lookWhichPublish());
       tellSubscriptions();
       const subscription = await asked(subscriptions.get(document));
       if (!subscription) throw new Error('the subscription was removed at once');
@@ -446,6 +463,13 @@ export function postgresEngine({
       );
       if (removed) tellSubscriptions();
       return removed;
+    },
+    async publishTransitions(wanted) {
+      await asked(
+        control.use((connection) => setPublishers(connection, wanted)),
+        { sent: true },
+      );
+      await asked(queues.lookWhichPublish());
     },
     async pauseSubscription(key, paused) {
       await asked(

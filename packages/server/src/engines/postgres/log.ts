@@ -9,6 +9,7 @@
 import type { AppendOutcome, EventPage, NewEvent, ReadWanted, TopicRecord, Trim } from '../../engine/topics.ts';
 import { TopicNames } from '../../lib/topic-trie.ts';
 import { byteaArray, int8Array, textArray } from './arrays.ts';
+import { readableEvent } from './transitions.ts';
 import { type Connection, type Connections, extraMs, type Statement, statementTimeoutMs } from './connections.ts';
 
 const takePositions: Statement = {
@@ -111,6 +112,8 @@ SELECT (SELECT count(*) FROM gone), coalesce((SELECT max(position) FROM going), 
 
 /** Bounded, so that no sweep is long. */
 const forgetRows = 500;
+/** Lists of patterns whose topics are remembered: anybody may ask for as many as there are words. */
+const mostFound = 1000;
 const forgetKnown: Statement = {
   name: 'forget-known',
   text: `DELETE FROM known_event WHERE ctid = ANY (ARRAY(SELECT ctid FROM known_event WHERE until <= $1::int8 ORDER BY until LIMIT ${forgetRows} FOR UPDATE SKIP LOCKED)) RETURNING 1`,
@@ -196,7 +199,10 @@ export class Logs {
   #matching({ names, found }: Known, patterns: readonly string[]): number[] {
     const asked = patterns.join(' ');
     let ids = found.get(asked);
-    if (!ids) found.set(asked, (ids = [...new Set(patterns.flatMap((pattern) => names.matching(pattern)))]));
+    if (!ids) {
+      if (found.size >= mostFound) found.clear();
+      found.set(asked, (ids = [...new Set(patterns.flatMap((pattern) => names.matching(pattern)))]));
+    }
     return ids;
   }
 
@@ -223,14 +229,16 @@ export class Logs {
       }
       const events = rows
         .filter((row) => row[4] !== null)
-        .map(([, , , , position, topic, head, body, appendedAt, ordering]) => ({
-          position: position as number,
-          topic: topic as string,
-          head: head as string,
-          body: body as Buffer,
-          appendedAt: appendedAt as number,
-          orderingKey: ordering as string | null,
-        }));
+        .map(([, , , , position, topic, head, body, appendedAt, ordering]) =>
+          readableEvent({
+            position: position as number,
+            topic: topic as string,
+            head: head as string,
+            body: body as Buffer,
+            appendedAt: appendedAt as number,
+            orderingKey: ordering as string | null,
+          }),
+        );
       const whole = found < limit && events.length === found;
       return { last, readTo: whole ? last : events.at(-1)!.position, removedTo: removedTo ?? 0, events };
     }

@@ -1,6 +1,7 @@
 // The queues of the store as this node knows them; other nodes may have made more.
 import type { Queue } from '../../engine/engine.ts';
 import type { Connections, Statement } from './connections.ts';
+import { makeQueue, publishingQueues } from './transitions.ts';
 
 const insert: Statement = {
   name: 'queue-add',
@@ -21,6 +22,8 @@ export class Queues {
   readonly #ids = new Map<string, number>();
   readonly #ofService = new Map<string, number[]>();
   readonly #turns = new Map<string, number>();
+  readonly #finding = new Map<string, Promise<Queue>>();
+  #publishing: ReadonlySet<number> = new Set();
 
   constructor(connections: Connections) {
     this.#connections = connections;
@@ -43,16 +46,42 @@ export class Queues {
     return rows.map((row) => this.#remember(row).id);
   }
 
-  async number(namespace: string, service: string): Promise<Queue> {
-    const known = this.#ids.get(`${namespace}/${service}`);
-    if (known !== undefined) return this.#byId.get(known)!;
+  number(namespace: string, service: string): Promise<Queue> {
+    const name = `${namespace}/${service}`;
+    const known = this.#ids.get(name);
+    if (known !== undefined) return Promise.resolve(this.#byId.get(known)!);
+    let finding = this.#finding.get(name);
+    if (!finding) {
+      finding = this.#findOrMake(namespace, service).finally(() => this.#finding.delete(name));
+      this.#finding.set(name, finding);
+    }
+    return finding;
+  }
+
+  async #findOrMake(namespace: string, service: string): Promise<Queue> {
     // Looked for first: an insert that finds it there uses up a number and a row version each time.
     let [row] = await this.#connections.run(select, [namespace, service]);
     if (!row) {
-      await this.#connections.run(insert, [namespace, service]);
+      const publishes = await this.#connections.use((connection) =>
+        makeQueue(connection, { namespace, service }, () => connection.run(insert, [namespace, service])),
+      );
+      if (publishes) await this.lookWhichPublish();
       [row] = await this.#connections.run(select, [namespace, service]);
     }
     return this.#remember(row!);
+  }
+
+  /** Looks which queues publish their transitions; what it knows is a hint, for the database itself decides. */
+  async lookWhichPublish(): Promise<void> {
+    this.#publishing = new Set((await this.#connections.run(publishingQueues, [])).map(([id]) => id as number));
+  }
+
+  /** Namespaces whose log grows when something happens in these queues. */
+  publishing(ids: Iterable<number>): Set<string> {
+    const namespaces = new Set<string>();
+    if (this.#publishing.size > 0)
+      for (const id of ids) if (this.#publishing.has(id)) namespaces.add(this.#byId.get(id)!.namespace);
+    return namespaces;
   }
 
   known(id: number): Queue | undefined {

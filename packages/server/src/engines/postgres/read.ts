@@ -74,6 +74,23 @@ const timelineOf: Statement = {
   text: `SELECT n, at, kind, attempt, started_at, worker, outcome, backend_status, detail, next_at, progress FROM happening
     WHERE seq = $1::int8 AND n >= $2::int4 AND kind <= $3::int2 ORDER BY n LIMIT $4::int4`,
 };
+/** Columns of a timeline's row, in the order in which it is read. */
+export function toTimelineRow(row: Row): TimelineRow {
+  const [version, at, kind, attempt, startedAt, worker, outcome, backendStatus, detail, nextAt, progress] = row;
+  return {
+    version: version as number,
+    at: at as number,
+    kind: kind === 0 ? 'attempt' : 'progress',
+    attempt: attempt as number,
+    startedAt: startedAt as number | null,
+    worker: worker as string | null,
+    outcome: outcome as string | null,
+    backendStatus: backendStatus as number | null,
+    detail: detail as string | null,
+    nextAt: nextAt as number | null,
+    progress: progress === null ? null : (JSON.parse(progress as string) as TimelineRow['progress']),
+  };
+}
 const countsText = (
   which: string,
 ): string => `SELECT q.id, q.namespace, q.service, coalesce(sum(queued), 0)::int8, coalesce(sum(running), 0)::int8, coalesce(sum(succeeded), 0)::int8,
@@ -199,21 +216,7 @@ export class Reads {
 
   async timeline(seq: number, { from = 0, limit, attempts = false }: TimelineWanted = {}): Promise<TimelineRow[]> {
     const rows = await this.#connections.run(timelineOf, [seq, from, attempts ? 0 : 1, limit ?? null]);
-    return rows.map(
-      ([version, at, kind, attempt, startedAt, worker, outcome, backendStatus, detail, nextAt, progress]) => ({
-        version: version as number,
-        at: at as number,
-        kind: kind === 0 ? ('attempt' as const) : ('progress' as const),
-        attempt: attempt as number,
-        startedAt: startedAt as number | null,
-        worker: worker as string | null,
-        outcome: outcome as string | null,
-        backendStatus: backendStatus as number | null,
-        detail: detail as string | null,
-        nextAt: nextAt as number | null,
-        progress: progress === null ? null : (JSON.parse(progress as string) as TimelineRow['progress']),
-      }),
-    );
+    return rows.map(toTimelineRow);
   }
 
   async counts(of?: readonly number[]): Promise<{ queue: Queue; counts: Counts }[]> {

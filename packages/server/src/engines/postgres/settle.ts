@@ -129,6 +129,8 @@ export interface SettleContext {
   connection: Connection;
   /** Operations became ready in these queues. */
   madeReady: (queues: Iterable<number>) => void;
+  /** Operations of these queues have changed their state. */
+  moved: (queues: Iterable<number>) => void;
   /** Operations moved on. */
   changed: (seqs: Iterable<number>) => void;
   ended: (seqs: Iterable<number>) => void;
@@ -250,7 +252,7 @@ async function move(
 function announce(
   moves_: readonly Move[],
   rows: readonly MovedColumns[],
-  { nowMs, madeReady, changed, ended, told, habit, dueAt }: SettleContext,
+  { nowMs, madeReady, moved: movedIn, changed, ended, told, habit, dueAt }: SettleContext,
 ): Map<number, Moved> {
   const moved = new Map<number, Moved>();
   const ready = new Set<number>();
@@ -266,6 +268,7 @@ function announce(
     if (move.toStage < stage.succeeded) dueAt(Math.min(wakeAt, move.poll?.at ?? wakeAt));
   }
   if (ready.size > 0) madeReady(ready);
+  movedIn(new Set(rows.map(([, , , , queue]) => queue)));
   changed(open);
   ended(done);
   if (tells) {
@@ -276,7 +279,9 @@ function announce(
 }
 
 async function moveAll(moves_: readonly Move[], guard: Guard, context: SettleContext): Promise<Map<number, Moved>> {
-  return moves_.length === 0 ? new Map() : announce(moves_, await move(moves_, { guard, held: false }, context), context);
+  return moves_.length === 0
+    ? new Map()
+    : announce(moves_, await move(moves_, { guard, held: false }, context), context);
 }
 
 /** Ends operations of lanes, and has those behind them start in the same commit. */

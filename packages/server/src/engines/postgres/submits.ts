@@ -35,6 +35,8 @@ export interface SubmitsContext {
   wake: Wake;
   now: () => number;
   madeReady: (queues: Iterable<number>) => void;
+  /** Operations of these queues have changed their state. */
+  moved: (queues: Iterable<number>) => void;
 }
 
 export interface Submits {
@@ -46,7 +48,7 @@ const isLookedAt = (s: Submission): boolean => s.sharing !== null || s.key !== n
 const noQueue = (id: number): Error => new WaitlessError('storage-unavailable', `there is no queue ${id}`);
 
 export function createSubmits(context: SubmitsContext): Submits {
-  const { writes, memory, reading, node, queues, takers, strays, wake, now: nowMs, madeReady } = context;
+  const { writes, memory, reading, node, queues, takers, strays, wake, now: nowMs, madeReady, moved } = context;
 
   /** Stores a batch; those who wait for work get their operations in the same commit. `toldOf`: which were stored, and what was lost all the same. */
   async function storing<T>(
@@ -58,7 +60,10 @@ export function createSubmits(context: SubmitsContext): Submits {
     const items: SubmitItem[] = submissions.map((submission) => ({
       submission,
       // Whose turn it is in a lane is known only once it is stored.
-      taker: submission.runAt <= now && !hasLane(submission) ? takers.reserve(submission.queue, submission.body.length) : undefined,
+      taker:
+        submission.runAt <= now && !hasLane(submission)
+          ? takers.reserve(submission.queue, submission.body.length)
+          : undefined,
     }));
     let seqs: ReadonlyMap<number, number> = new Map();
     // The clock looks at such a row at the end of its lease, or at its deadline where that comes first.
@@ -95,6 +100,7 @@ export function createSubmits(context: SubmitsContext): Submits {
           );
       }
       if (readied.size > 0) madeReady(readied);
+      moved([...seqs.keys()].map((i) => items[i]!.submission.queue));
     }
   }
 

@@ -8,6 +8,7 @@ import type {
 } from '../../engine/subscriptions.ts';
 import { int8Array } from './arrays.ts';
 import type { Connection, Connections, Row, Statement } from './connections.ts';
+import { publishingAfter, readableEvent } from './transitions.ts';
 
 type Key = { namespace: string; name: string };
 
@@ -42,6 +43,10 @@ VALUES ($1, $2, $3, $4, $5::int8, $5::int8, least($6::int8, coalesce((SELECT las
 ON CONFLICT (namespace, name) DO UPDATE SET text = excluded.text, topics = excluded.topics, saved_at = excluded.saved_at, version = s.version + 1,
   failures = 0, blocked_until = NULL
 RETURNING version = 1`,
+};
+const startNow: Statement = {
+  name: 'subscription-start-now',
+  text: `UPDATE subscription s SET read_to = l.last FROM log l WHERE l.namespace = $1 AND s.namespace = $1 AND s.name = $2`,
 };
 const pause: Statement = {
   name: 'subscription-pause',
@@ -139,14 +144,14 @@ export class SubscriptionTables {
         event:
           topic === null
             ? null
-            : {
+            : readableEvent({
                 position: position as number,
                 topic: topic as string,
                 head: head as string,
                 body: body as Buffer,
                 appendedAt: appendedAt as number,
                 orderingKey: ordering as string | null,
-              },
+              }),
       };
     });
   }
@@ -161,15 +166,21 @@ export async function saveSubscription(
   from: StartFrom,
 ): Promise<boolean> {
   const start = from === 'now' ? beyond : from === 'start' ? 0 : from.position;
-  const [[made] = [false]] = await connection.run(save, [
-    namespace,
-    name,
-    text,
-    JSON.stringify(topics),
-    savedAt,
-    start,
-  ]);
-  return made as boolean;
+  return publishingAfter(connection, {
+    async change() {
+      const [[made] = [false]] = await connection.run(save, [
+        namespace,
+        name,
+        text,
+        JSON.stringify(topics),
+        savedAt,
+        start,
+      ]);
+      return made as boolean;
+    },
+    // What the saving itself has written is not for it.
+    afterwards: (made) => (made && from === 'now' ? connection.run(startNow, [namespace, name]) : Promise.resolve()),
+  });
 }
 
 export async function pauseSubscription(
@@ -181,6 +192,8 @@ export async function pauseSubscription(
 }
 
 export async function removeSubscription(connection: Connection, { namespace, name }: Key): Promise<boolean> {
-  const [[count] = [0]] = await connection.run(remove, [namespace, name]);
+  const [[count] = [0]] = await publishingAfter(connection, {
+    change: () => connection.run(remove, [namespace, name]),
+  });
   return (count as number) > 0;
 }

@@ -15,6 +15,7 @@ import { int8Array, textArray } from './arrays.ts';
 import type { Connection, Statement } from './connections.ts';
 import { leaseNow } from './time-line.ts';
 import { inTransaction } from './transaction.ts';
+import { readableEvent } from './transitions.ts';
 
 const kinds = { push: 1, pull: 2 } as const;
 /** Rows whose lease ran out, looked at in one go. */
@@ -99,7 +100,7 @@ WITH input AS MATERIALIZED (
     WITH ORDINALITY AS i (position, lease_no, to_state, at, give_back, code, detail, ord)
 ), held AS MATERIALIZED (
   SELECT i.*, t.ordering, t.attempt FROM input i CROSS JOIN time_line JOIN taken t ON t.subscription = $2::int8 AND t.position = i.position
-  WHERE t.state = 1 AND t.lease_no = i.lease_no AND t.lease_until > ${leaseNow('$1::int8')} FOR UPDATE OF t
+  WHERE t.state + 0 = 1 AND t.lease_no = i.lease_no AND t.lease_until > ${leaseNow('$1::int8')} FOR UPDATE OF t
 ), acked AS (
   DELETE FROM taken t USING held h WHERE h.to_state = 4 AND t.subscription = $2::int8 AND t.position = h.position
 ), unburied AS (
@@ -163,10 +164,10 @@ DELETE FROM taken WHERE $1::int8 IS NOT NULL AND subscription = $2::int8 AND pos
 /** What nodes carried that are gone, and what was held for longer than its lease. */
 const expire: Statement = {
   name: 'taken-expire',
-  text: `UPDATE taken t SET state = 0, at = $1::int8, kind = NULL, lease_until = NULL, node = NULL, code = 'lease-expired' FROM (
-      SELECT x.subscription, x.position, x.lease_no FROM taken x CROSS JOIN time_line WHERE x.state = 1 AND x.lease_until <= ${leaseNow('$1::int8')}
+  text: `UPDATE taken t SET state = 0, at = $1::int8, kind = NULL, lease_until = NULL, node = NULL, code = 'lease-expired' FROM time_line CROSS JOIN LATERAL (
+      SELECT x.subscription, x.position, x.lease_no FROM taken x WHERE x.state = 1 AND x.lease_until <= ${leaseNow('$1::int8')}
       ORDER BY x.lease_until LIMIT ${sweepRows}
-    ) e WHERE t.subscription = e.subscription AND t.position = e.position AND t.lease_no = e.lease_no AND t.state = 1 RETURNING 1`,
+    ) e WHERE t.subscription = e.subscription AND t.position = e.position AND t.lease_no = e.lease_no AND t.state + 0 = 1 RETURNING 1`,
 };
 const voidPushed: Statement = {
   name: 'taken-void',
@@ -236,14 +237,14 @@ export async function leaseDueFrom(
       attempt: attempt as number,
       leaseUntil: nowMs + leaseMs,
     },
-    event: {
+    event: readableEvent({
       position: position as number,
       topic: topic as string,
       head: head as string,
       body: body as Buffer,
       appendedAt: appendedAt as number,
       orderingKey: orderingKey as string | null,
-    },
+    }),
   }));
 }
 

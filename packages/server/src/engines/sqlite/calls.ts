@@ -33,6 +33,7 @@ import { submitStatements } from './submit.ts';
 import { subscriptionStatements } from './subscriptions.ts';
 import { sweepStatements } from './sweep.ts';
 import type { Taker } from './takers.ts';
+import { transitionStatements } from './transitions.ts';
 import { callKinds, type Reader, readSubmission, readTransition, type Writer, writeSettleOutcome } from './wire.ts';
 
 /** The calls that are rare enough to travel as objects. */
@@ -60,6 +61,7 @@ export type OtherCall =
   | { op: 'topics' | 'subscriptions'; namespace: string | undefined }
   | { op: 'trim'; trim: Trim }
   | { op: 'saveSubscription'; document: SubscriptionDocument; from: StartFrom }
+  | { op: 'publishTransitions'; wanted: Readonly<Record<string, boolean>> }
   | { op: 'removeSubscription' | 'subscription'; key: { namespace: string; name: string } }
   | { op: 'pauseSubscription'; key: { namespace: string; name: string }; paused: boolean }
   | { op: 'claim'; claim: Claim }
@@ -90,6 +92,7 @@ const otherWrites = new Set<OtherCall['op']>([
   'trim',
   'saveSubscription',
   'removeSubscription',
+  'publishTransitions',
   'pauseSubscription',
   'claim',
   'leaseDue',
@@ -135,8 +138,10 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
   /** Services in which something became ready in this group while somebody may wait for it. */
   const readied = new Set<string>();
   const madeReady = (service: string): void => void readied.add(service);
-  const leases = leaseStatements(store);
   const reads = readStatements(store);
+  const log = logStatements(store);
+  const transitions = transitionStatements(store, { log, reads });
+  const leases = leaseStatements(store, transitions);
   const keyed = keyedStatements(store, reads);
   const polls = pollStatements(store);
   const outlets = outletStatements(store);
@@ -144,12 +149,11 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
   const deliveryRows = deliveryReads(store);
   const deliveries = deliveryStatements(store, { outlets, keyed, reads: deliveryRows });
   const lanes = laneStatements(store, madeReady);
-  const submit = submitStatements(store, { parts, keyed, lanes, callbacks });
-  const settles = settleStatements(store, { parts, keyed, lanes, polls, callbacks, madeReady });
-  const cancel = cancelStatements(store, { reads, keyed, lanes, callbacks });
+  const submit = submitStatements(store, { parts, keyed, lanes, callbacks, transitions });
+  const settles = settleStatements(store, { parts, keyed, lanes, polls, callbacks, transitions, madeReady });
+  const cancel = cancelStatements(store, { reads, keyed, lanes, callbacks, transitions });
   const sweeps = sweepStatements(store, { keyed, polls, deliveries, madeReady });
   const documents = documentStatements(store);
-  const log = logStatements(store);
   const subscriptions = subscriptionStatements(store, log);
   /** Items of submits and settles that the store could not take, by call and place in it: refused when the call is done again. */
   const blamed = new Map<number, { refusals: Map<number, { kind: 'refused'; error: StoreError }>; fresh: boolean }>();
@@ -233,10 +237,18 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
         return subscriptions.list(call.namespace);
       case 'subscription':
         return subscriptions.get(call.key);
-      case 'saveSubscription':
-        return subscriptions.save(call.document, call.from);
-      case 'removeSubscription':
-        return subscriptions.remove(call.key);
+      case 'saveSubscription': {
+        const { kind } = subscriptions.save(call.document, call.from);
+        transitions.changed(call.document.topics);
+        return { kind, subscription: subscriptions.begin(call.document, kind === 'made' && call.from === 'now') };
+      }
+      case 'removeSubscription': {
+        const removed = subscriptions.remove(call.key);
+        transitions.changed([]);
+        return removed;
+      }
+      case 'publishTransitions':
+        return transitions.publish(call.wanted);
       case 'pauseSubscription':
         return subscriptions.pause(call.key, call.paused);
       case 'claim':
@@ -298,7 +310,10 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
     voidLeases() {
       deliveries.voidAll();
       subscriptions.voidPushed();
-      return leases.voidPushLeases();
+      const count = leases.voidPushLeases();
+      log.flush();
+      log.committed();
+      return count;
     },
     perform({ kind, id, reader }, { out, early }) {
       if (kind === callKinds.submit) {
@@ -383,6 +398,7 @@ export function callsOn(store: Store, { ballast, folder }: { ballast: Ballast; f
       store.forget();
       outlets.rolledBack();
       log.rolledBack();
+      transitions.rolledBack();
       subscriptions.committed();
     },
     betweenGroups() {

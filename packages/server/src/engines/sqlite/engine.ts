@@ -366,6 +366,7 @@ export function sqliteEngine(options: SqliteOptions): Engine {
       return ask({ op: 'saveSubscription', document, from });
     },
     removeSubscription: (key) => ask<boolean>({ op: 'removeSubscription', key }),
+    publishTransitions: async (wanted) => void (await ask({ op: 'publishTransitions', wanted })),
     pauseSubscription: async (key, paused) =>
       (await ask<SubscriptionRecord | null>({ op: 'pauseSubscription', key, paused })) ?? undefined,
     subscriptions: (namespace) => ask<SubscriptionRecord[]>({ op: 'subscriptions', namespace }),

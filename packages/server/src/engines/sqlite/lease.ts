@@ -2,6 +2,7 @@
 import { stage } from '../rows.ts';
 import type { Store } from './store.ts';
 import type { Taker } from './takers.ts';
+import type { TransitionStatements } from './transitions.ts';
 
 type ReadyColumns = [
   seq: number,
@@ -30,7 +31,7 @@ export interface LeaseStatements {
   voidPushLeases(): number;
 }
 
-export function leaseStatements(store: Store): LeaseStatements {
+export function leaseStatements(store: Store, transitions: TransitionStatements): LeaseStatements {
   const { db, takers } = store;
   const selectReady = db
     .prepare<[number, number, number], ReadyColumns>(
@@ -68,6 +69,7 @@ export function leaseStatements(store: Store): LeaseStatements {
         if (full) break;
         begin.run(taker.kind, leaseUntil - store.pausedMs, leaseUntil, now, now, now, taker.worker, row[0]);
         store.count(queue, stage.ready, stage.running);
+        transitions.tell(row[0], queue);
         takers.give(taker, {
           seq: row[0],
           nonce: row[1],
@@ -128,6 +130,7 @@ export function leaseStatements(store: Store): LeaseStatements {
         noteVoid.run(store.nowMs, seq);
         makeReady.run(store.nowMs, seq);
         store.count(queue, stage.running, stage.ready);
+        transitions.tell(seq, queue);
       }
       return rows.length;
     },

@@ -32,6 +32,8 @@ export interface LogStatements {
   readonly epoch: string;
   append(event: NewEventRow): AppendRow;
   read(wanted: ReadWanted): PageRow;
+  /** The history of these topics begins here: who wants what came before is told that it is not there. */
+  begin(namespace: string, names: readonly string[]): void;
   /** One event, where its topic still has it. */
   event(log: LogRow, position: number): EventRow | undefined;
   topics(namespace: string | undefined): TopicRecord[];
@@ -53,6 +55,8 @@ const positions = 2 ** 40;
 const positionOf = (column: string): string => `${column} & ${positions - 1}`;
 /** Forgotten in one go: more and callers feel it. */
 const forgetRows = 500;
+/** Lists of patterns whose topics are remembered: anybody may ask for as many as there are words. */
+const mostFound = 1000;
 
 /** By topic, log number, position, log number again, and how many at most: from the index alone. */
 export const selectPlaces = `SELECT ${positionOf('place')} FROM event INDEXED BY event_topic
@@ -156,7 +160,10 @@ export function logStatements(store: Store): LogStatements {
     const { names, found } = topicsOf.get(log.id)!;
     const asked = patterns.join(' ');
     let topics = found.get(asked);
-    if (!topics) found.set(asked, (topics = [...new Set(patterns.flatMap((pattern) => names.matching(pattern)))]));
+    if (!topics) {
+      if (found.size >= mostFound) found.clear();
+      found.set(asked, (topics = [...new Set(patterns.flatMap((pattern) => names.matching(pattern)))]));
+    }
     return topics;
   }
 
@@ -174,6 +181,17 @@ export function logStatements(store: Store): LogStatements {
   return {
     epoch,
     logOf,
+    begin(namespace, names) {
+      const log = logOf(namespace);
+      // Of the beginning of an empty log nothing could be missing.
+      if (log.last === 0) log.last = 1;
+      grown.add(log);
+      for (const name of names) {
+        const topic = topicOf(log, name);
+        topic.removed_to = log.last;
+        changed.add(topic);
+      }
+    },
     event: eventAt,
     append({ namespace, topic: name, head, body, orderingKey, identity, knownUntil }) {
       try {
@@ -217,7 +235,10 @@ export function logStatements(store: Store): LogStatements {
         for (const position of some) found.push(position);
       }
       found.sort((a, b) => a - b);
-      if (found.length > limit) found.length = limit;
+      if (found.length > limit) {
+        found.length = limit;
+        whole = false;
+      }
       let bytes = 0;
       for (const position of found) {
         const event = eventAt(log, position)!;

@@ -130,7 +130,7 @@ test('sqlite: a store of schema 1 opens, keeps what is in it, and has a log, bus
   await engine.close();
 
   const db = database();
-  assert.equal(db.pragma('user_version', { simple: true }), 5);
+  assert.equal(db.pragma('user_version', { simple: true }), 6);
   assert.equal(db.pragma('integrity_check', { simple: true }), 'ok');
   db.close();
 });

@@ -15,6 +15,7 @@ import { type KeyedStatements, textHash } from './keyed.ts';
 import type { LaneStatements } from './lanes.ts';
 import { recordColumns } from './record.ts';
 import type { Store } from './store.ts';
+import type { TransitionStatements } from './transitions.ts';
 
 /** Rows a list looks at before it answers with what it has and a cursor: bounds the time of a filter that matches little. */
 const listScanRows = 10_000;
@@ -198,7 +199,14 @@ export function cancelStatements(
     keyed,
     lanes,
     callbacks,
-  }: { reads: ReadStatements; keyed: KeyedStatements; lanes: LaneStatements; callbacks: CallbackStatements },
+    transitions,
+  }: {
+    reads: ReadStatements;
+    keyed: KeyedStatements;
+    lanes: LaneStatements;
+    callbacks: CallbackStatements;
+    transitions: TransitionStatements;
+  },
 ) {
   const cancel = store.db.prepare<unknown[], { version: number; callbacks: number | null; lane: number | null }>(
     `UPDATE operation SET stage = ${stage.cancelled}, version = version + 1, updated_at = ?, finished_at = ?, wake_at = max(? + retention_ms, coalesce(keep_until, 0)), lease_until = NULL, lease_kind = NULL,
@@ -218,6 +226,7 @@ export function cancelStatements(
     keyed.ended(key.seq);
     callbacks.ended({ seq: key.seq, queue: before.queue, ...ended });
     lanes.ended(key.seq, ended.lane);
+    transitions.tell(key.seq, before.queue);
     return { before, after: reads.operation(key) };
   };
 }

@@ -7,6 +7,7 @@ import type { KeyedStatements } from './keyed.ts';
 import type { LaneStatements } from './lanes.ts';
 import type { PollStatements } from './polls.ts';
 import { inlineBytes, type Store } from './store.ts';
+import type { TransitionStatements } from './transitions.ts';
 import type { ResultRow, TransitionRow } from './wire.ts';
 
 export interface SettlementRow {
@@ -51,6 +52,7 @@ export function settleStatements(
     lanes,
     polls,
     callbacks,
+    transitions,
     madeReady,
   }: {
     parts: BodyParts;
@@ -58,6 +60,7 @@ export function settleStatements(
     lanes: LaneStatements;
     polls: PollStatements;
     callbacks: CallbackStatements;
+    transitions: TransitionStatements;
     madeReady: (service: string) => void;
   },
 ): SettleStatements {
@@ -186,6 +189,7 @@ export function settleStatements(
       store.count(row[0], from, to);
       store.wake(row[2]);
       if (to === stage.ready) madeReady(store.queues.get(row[0])!.service);
+      transitions.tell(s.seq, row[0]);
       return {
         kind: 'recorded',
         version: row[1],
@@ -207,6 +211,7 @@ export function settleStatements(
     }
     callbacks.ended({ seq: s.seq, queue: row[0], version: row[1], callbacks: row[6] });
     lanes.ended(s.seq, row[7]);
+    transitions.tell(s.seq, row[0]);
     return { kind: 'recorded', version: row[1], createdAt: row[3], attemptAt: row[5], finishedAt: now, expiresAt };
   }
 
@@ -249,6 +254,7 @@ export function settleStatements(
       keyed.ended(c.seq);
       callbacks.ended({ seq: c.seq, queue: at.queue, version: ended[0], callbacks: ended[1] });
       lanes.ended(c.seq, ended[2]);
+      transitions.tell(c.seq, at.queue);
       return true;
     },
     extend(e) {

@@ -28,6 +28,10 @@ export class Store {
   /** Shares of which what is stored or under way was changed in this group. */
   readonly changedShares = new Set<string>();
   readonly queues = new Map<number, Queue>();
+  /** Queues of which somebody wants the transitions as events. */
+  readonly publishing = new Set<number>();
+  /** Told of each queue that is made. */
+  onQueue: (queue: Queue) => void = () => {};
   readonly #queueIds = new Map<string, number>();
   readonly #queuesOfService = new Map<string, number[]>();
   /** Changes of the counters in this group: queue → five sums. */
@@ -75,6 +79,7 @@ export class Store {
     if (known !== undefined) return this.queues.get(known)!;
     const queue = { id: Number(this.#addQueue.run(namespace, service).lastInsertRowid), namespace, service };
     this.#rememberQueue(queue);
+    this.onQueue(queue);
     return queue;
   }
 

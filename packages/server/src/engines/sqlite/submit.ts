@@ -9,6 +9,7 @@ import type { LaneStatements } from './lanes.ts';
 import { type RecordColumns, stage, toRecord } from '../rows.ts';
 import { recordColumns } from './record.ts';
 import { inlineBytes, type Store } from './store.ts';
+import type { TransitionStatements } from './transitions.ts';
 import type { SubmissionRow } from './wire.ts';
 
 interface KeyRow {
@@ -30,7 +31,14 @@ export function submitStatements(
     keyed,
     lanes,
     callbacks,
-  }: { parts: BodyParts; keyed: KeyedStatements; lanes: LaneStatements; callbacks: CallbackStatements },
+    transitions,
+  }: {
+    parts: BodyParts;
+    keyed: KeyedStatements;
+    lanes: LaneStatements;
+    callbacks: CallbackStatements;
+    transitions: TransitionStatements;
+  },
 ): (s: SubmissionRow) => SubmitOutcome {
   const { db, takers } = store;
   // Two statements, since each bound value costs a tenth of a microsecond on the path of every submit.
@@ -119,6 +127,7 @@ export function submitStatements(
     }
     if (s.callback !== null) callbacks.add(seq, s.callback);
     if (s.lane !== null) lanes.enter(s.lane, { seq, runAt: s.runAt });
+    transitions.tellNew(seq, s.queue);
     store.count(s.queue, null, at);
     store.wake(wakeAt);
     if (taker) {

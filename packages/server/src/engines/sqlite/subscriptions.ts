@@ -55,6 +55,8 @@ type Key = { namespace: string; name: string };
 
 export interface SubscriptionStatements {
   save(document: SubscriptionDocument, from: StartFrom): { kind: 'made' | 'changed'; subscription: SubscriptionRecord };
+  /** The record of one that was saved just now. `fromNow`: what the saving itself has written is not for it. */
+  begin(key: Key, fromNow: boolean): SubscriptionRecord;
   remove(key: Key): boolean;
   pause(key: Key, paused: boolean): SubscriptionRecord | undefined;
   list(namespace: string | undefined): SubscriptionRecord[];
@@ -163,6 +165,7 @@ export function subscriptionStatements(store: Store, log: LogStatements): Subscr
   const nextExpiry = db
     .prepare<[], number | null>('SELECT min(lease_until) FROM taken INDEXED BY taken_sending WHERE state = 1')
     .pluck();
+  const startNow = db.prepare('UPDATE subscription SET read_to = ? WHERE namespace = ? AND name = ?');
   let news = false;
 
   function waits(at: number): void {
@@ -234,6 +237,10 @@ export function subscriptionStatements(store: Store, log: LogStatements): Subscr
       if (before) change.run(text, JSON.stringify(topics), savedAt, before.id);
       else insert.run(namespace, name, text, JSON.stringify(topics), savedAt, savedAt, startOf(namespace, from));
       return { kind: before ? 'changed' : 'made', subscription: record(document)! };
+    },
+    begin(key, fromNow) {
+      if (fromNow) startNow.run(startOf(key.namespace, 'now'), key.namespace, key.name);
+      return record(key)!;
     },
     remove(key) {
       const found = byName.get(key.namespace, key.name);

@@ -11,3 +11,6 @@ CREATE TABLE ordered (
   run_at INTEGER NOT NULL,
   PRIMARY KEY (lane, seq)
 ) WITHOUT ROWID;
+
+-- Services that publish the transitions of their operations in every namespace, by their own wish. Of others a subscription may want it.
+CREATE TABLE publisher (service TEXT PRIMARY KEY) WITHOUT ROWID;
