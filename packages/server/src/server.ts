@@ -4,6 +4,7 @@ import { addressMatcher, ownMatcher } from './config/addresses.ts';
 import { bearerKey, createKeyLookup } from './config/api-keys.ts';
 import { readApiService, shownService } from './config/api-service.ts';
 import { readApiSubscription, shownSubscription } from './config/api-subscription.ts';
+import { checkRetention, readApiTopic, retentionFrom, shownRetention } from './config/api-topic.ts';
 import { type Config, isPostgresAddress } from './config/config.ts';
 import { Admission } from './core/admission.ts';
 import { Backups } from './core/backups.ts';
@@ -14,11 +15,17 @@ import { Deliver } from './core/deliver.ts';
 import { Deliveries } from './core/deliveries.ts';
 import { Dispatch } from './core/dispatch.ts';
 import { Envelopes } from './core/envelopes.ts';
+import { EventRetention } from './core/event-retention.ts';
 import { Fetch } from './core/fetch.ts';
+import { serviceCarrier, webhookCarrier } from './core/event-carriers.ts';
+import { EventOrigins, refuseOwnTransitions } from './core/event-origins.ts';
+import { EventTaking } from './core/event-taking.ts';
+import { EventWakes } from './core/event-wakes.ts';
 import { FireAndForget } from './core/fire-and-forget.ts';
 import { Ids } from './core/ids.ts';
 import { Live } from './core/live.ts';
 import { LookUp } from './core/look-up.ts';
+import { PublishedServices } from './core/published-services.ts';
 import { MadeServices } from './core/made-services.ts';
 import { OperationFeeds } from './core/operation-feed.ts';
 import { Outlooks } from './core/outlook.ts';
@@ -27,12 +34,17 @@ import { QueueCounts } from './core/queue-counts.ts';
 import { QueueRoom } from './core/queue-room.ts';
 import { keyInFile, keyInMemory, noPlaceForKey, type SecretKey } from './core/secret-key.ts';
 import { Polls } from './core/polls.ts';
+import { Pull } from './core/pull.ts';
 import { Publish } from './core/publish.ts';
 import { Reply } from './core/reply.ts';
 import { Services } from './core/services.ts';
 import { createSubmit } from './core/submit.ts';
+import { Subscribers } from './core/subscribers.ts';
+import { subscriptionTotals, SubscriptionView } from './core/subscription-view.ts';
 import { Subscriptions, unknownTarget } from './core/subscriptions.ts';
 import { Sweep } from './core/sweep.ts';
+import { TopicFeeds } from './core/topic-feed.ts';
+import { TopicSettings } from './core/topic-settings.ts';
 import { createWork } from './core/work.ts';
 import { Auth } from './edges/auth.ts';
 import { backupHandlers } from './edges/http/backup.ts';
@@ -40,6 +52,7 @@ import { batchHandler } from './edges/http/batch.ts';
 import { callHandler } from './edges/http/call.ts';
 import { callbackSecretHandlers } from './edges/http/callback-secrets.ts';
 import { deliveryHandlers } from './edges/http/deliveries.ts';
+import { eventLeaseHandlers } from './edges/http/event-leases.ts';
 import { leaseHandlers } from './edges/http/leases.ts';
 import { HttpListener } from './edges/http/listener.ts';
 import { itemReader } from './edges/http/item-request.ts';
@@ -51,7 +64,10 @@ import { ReadTokens } from './edges/http/read-tokens.ts';
 import { createRouter } from './edges/http/router.ts';
 import { serviceHandlers } from './edges/http/services.ts';
 import { streamHandler } from './edges/http/stream.ts';
+import { subscriptionHandlers } from './edges/http/subscriptions.ts';
 import { tokenHandler } from './edges/http/tokens.ts';
+import { topicSettingsHandlers } from './edges/http/topic-settings.ts';
+import { topicStream } from './edges/http/topic-stream.ts';
 import { topicHandlers } from './edges/http/topics.ts';
 import { WebSockets } from './edges/ws/websockets.ts';
 import type { Engine } from './engine/engine.ts';
@@ -159,6 +175,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       resolve: extras.resolve,
     });
     const target = httpTarget({ isGuarded: (service) => services.wasMade(service), guard, log });
+    const publishedServices = new PublishedServices({ engine, services, log });
     const made = new MadeServices({
       engine,
       services,
@@ -172,9 +189,11 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
     const subscriptions = new Subscriptions({
       engine,
       read: readApiSubscription,
-      checkTarget: async (to) => {
+      checkTarget: async ({ target: to, topics: read }) => {
         if (to.kind === 'webhook') await guard.check(to.url, 'subscription');
-        if (to.kind === 'service' && !services.get(to.service)) throw unknownTarget(to.service);
+        if (to.kind !== 'service') return;
+        if (!services.get(to.service)) throw unknownTarget(to.service);
+        refuseOwnTransitions(to.service, read);
       },
       key: secret,
       clock,
@@ -230,7 +249,47 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       log,
       metrics,
     });
+    const taking = new EventTaking({ engine, clock });
+    const wakes = new EventWakes({ engine, everyMs: extras.pollMs });
+    const subscribers = new Subscribers({
+      engine,
+      subscriptions,
+      taking,
+      wakes,
+      carry: {
+        webhook: webhookCarrier({ target: receivers, secrets, log }),
+        service: serviceCarrier({
+          submit: submit.submit,
+          // It may have been made a moment ago, on another node.
+          find: async (name) => services.get(name) ?? made.read().then(() => services.get(name)),
+          origins: new EventOrigins({ engine, ids }),
+          log,
+        }),
+      },
+      budget,
+      clock,
+      random,
+      everyMs: extras.pollMs,
+      log,
+      metrics,
+    });
+    const pull = new Pull({ engine, subscriptions, taking, wakes, live, clock, random, log, metrics });
     const publish = new Publish({ engine, clock, log, metrics });
+    const topicSettings = new TopicSettings({
+      engine,
+      read: (document) => {
+        const retention = retentionFrom(readApiTopic(document), {
+          maxAgeMs: config.eventRetentionMs,
+          maxBytes: config.eventMaxBytes,
+        });
+        checkRetention(retention);
+        return retention;
+      },
+      onPut: () => eventRetention.soon(),
+      clock,
+      log,
+    });
+    const eventRetention = new EventRetention({ engine, settings: topicSettings, clock, log, metrics });
     const work = createWork({ engine, ids, live, clock, fireAndForget, counts, log, metrics });
     const fetch = new Fetch({ engine, ids, live, outlooks, clock, dispatch, log });
 
@@ -269,6 +328,12 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
     const lookUp = new LookUp({ engine, services, ids, fetch, submit, budget, clock });
     const resultsByKey = resultsByKeyHandlers({ services, lookUp, fetch, ids, outlooks, operations });
     const leases = leaseHandlers({ services, work, reply, maxWaitMs: config.maxWaitMs });
+    const subscription = subscriptionHandlers({
+      subscriptions,
+      view: new SubscriptionView({ engine, subscriptions, shown: shownSubscription, clock }),
+      ids,
+    });
+    const eventLeases = eventLeaseHandlers({ subscriptions, pull, ids, maxWaitMs: config.maxWaitMs });
     const oneService = serviceHandlers({ services, made, shown: shownService });
     const delivery = deliveryHandlers({ deliveries: new Deliveries({ engine, fetch, ids, clock, log }), ids });
     const callbackSecrets = callbackSecretHandlers({ secrets, clock });
@@ -285,11 +350,21 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       isReady: () => state,
       metricsText: metricsReader(),
     });
-    const topics = topicHandlers({ publish, engine, clock, random });
+    const topicsKept = topicSettingsHandlers({ engine, settings: topicSettings, shown: shownRetention });
+    const topicFeeds = new TopicFeeds({ engine, live, everyMs: extras.pollMs });
+    const topics = topicHandlers({
+      publish,
+      engine,
+      clock,
+      random,
+      stream: topicStream({ feeds: topicFeeds, live }),
+    });
     const operationEvents = operationEventHandlers({ fetch, feeds, live, operations });
     const { streamOf } = operationEvents;
     const call = callHandler({ services, submit, fetch, outlooks, streamOf, maxWaitMs: config.maxWaitMs });
     const webSockets = new WebSockets({
+      topicFeeds,
+      publish,
       auth,
       services,
       submit,
@@ -316,7 +391,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
         getResult: operations.result,
         getTimeline: operations.timeline,
         getEvents: operationEvents.events,
-        stream: streamHandler({ fetch, feeds, ids, live, operations }),
+        stream: streamHandler({ fetch, feeds, topicFeeds, ids, live, operations }),
         listOperationDeliveries: delivery.ofOperation,
         listDeliveries: delivery.list,
         getDelivery: delivery.one,
@@ -327,6 +402,9 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
         getService: oneService.get,
         putService: oneService.put,
         removeService: oneService.remove,
+        listTopics: topicsKept.list,
+        getTopic: topicsKept.get,
+        putTopic: topicsKept.put,
         publishEvents: topics.post,
         listEvents: topics.events,
         listCallbackSecrets: callbackSecrets.list,
@@ -339,11 +417,24 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
         purgeResultByKey: resultsByKey.purge,
         refreshResult: resultsByKey.refresh,
         lease: leases.lease,
-        replyLease: leases.reply,
-        failLease: leases.fail,
-        extendLease: leases.extend,
-        progressLease: leases.progress,
-        releaseLease: leases.release,
+        replyLease: eventLeases.either(leases.reply),
+        failLease: eventLeases.either(leases.fail),
+        extendLease: eventLeases.either(leases.extend, eventLeases.extend),
+        progressLease: eventLeases.either(leases.progress),
+        releaseLease: eventLeases.either(leases.release, eventLeases.release),
+        listSubscriptions: subscription.list,
+        getSubscription: subscription.get,
+        putSubscription: subscription.put,
+        removeSubscription: subscription.remove,
+        pauseSubscription: subscription.pause,
+        resumeSubscription: subscription.resume,
+        listSubscriptionDeliveries: subscription.deliveries,
+        listDeadLetters: subscription.deadLetters,
+        redriveDeadLetters: subscription.redrive,
+        removeDeadLetters: subscription.forget,
+        leaseEvents: eventLeases.lease,
+        ackLease: eventLeases.ack,
+        nackLease: eventLeases.nack,
         livez: operate.livez,
         readyz: operate.readyz,
         metrics: operate.metrics,
@@ -359,14 +450,18 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
     const parts: Service[] = [
       live,
       made,
+      publishedServices,
       secrets,
       subscriptions,
+      wakes,
       sweep,
+      eventRetention,
       publish,
       listener,
       webSockets,
       dispatch,
       deliver,
+      subscribers,
       polls,
       backups,
     ];
@@ -425,9 +520,11 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
           waiters: live.waiting,
           attemptsInFlight: dispatch.inFlight,
           deliveriesInFlight: deliver.inFlight,
+          pushesInFlight: subscribers.inFlight,
           bodyBytes: budget.used,
           // A store that is away takes its own figures with it, and not those that tell of it.
           operations: totals(await engine.counts().catch(() => [])),
+          ...subscriptionTotals(await engine.subscriptions().catch(() => []), clock.now()),
         }));
         return { type: registry.type, text: await registry.text() };
       };

@@ -9,6 +9,7 @@ import type { CallbackSecrets } from './callback-secrets.ts';
 import type { NoticeTarget } from './deliver.ts';
 import type { Attributes } from './event-filter.ts';
 import { attributesOf } from './event-taking.ts';
+import { type EventOrigin, type EventOrigins, hopsAttribute, isOwnTransition, mostHops } from './event-origins.ts';
 import type { Carried } from './event-verdicts.ts';
 import { binaryFields, dataType, structuredJson } from './event-words.ts';
 import { noticeType } from './notice.ts';
@@ -61,11 +62,10 @@ export function webhookCarrier({ target, secrets, wallNow = Date.now, log }: Web
       const attributes = attributesOf(event);
       const id = messageIdOf(settings, attributes);
       const signature = await signatureFields({ secrets: own, id, nowMs: wallNow(), body, signal });
-      headers = merged(
-        [['User-Agent', 'Waitless'], ...traceFields(attributes)],
-        Object.entries(to.headers),
-        [['Content-Type', noticeType], ...signature],
-      );
+      headers = merged([['User-Agent', 'Waitless'], ...traceFields(attributes)], Object.entries(to.headers), [
+        ['Content-Type', noticeType],
+        ...signature,
+      ]);
     } catch (error) {
       if (signal.aborted) return { kind: 'interrupted' };
       const locked = error instanceof WaitlessError && error.code === 'secrets-locked';
@@ -91,14 +91,16 @@ export interface ServiceCarrierDependencies {
   submit: SubmitVerbs['submit'];
   /** Also one that was made a moment ago on another node. */
   find: (service: string) => Promise<ServiceConfig | undefined>;
+  origins: Pick<EventOrigins, 'of'>;
   log: Log;
 }
 
 /** An operation for each event: the same path as a POST to the service in the binary mode of CloudEvents. */
-export function serviceCarrier({ submit, find, log }: ServiceCarrierDependencies): Carry {
+export function serviceCarrier({ submit, find, origins, log }: ServiceCarrierDependencies): Carry {
   return async ({ settings, event }) => {
     const { namespace, name, target } = settings;
     if (target.kind !== 'service') throw new Error(`the subscription ${name} has no service`);
+    if (isOwnTransition(event, target.service)) return { kind: 'left-out' };
     try {
       const service = await find(target.service);
       if (!service)
@@ -113,13 +115,20 @@ export function serviceCarrier({ submit, find, log }: ServiceCarrierDependencies
           code: 'payload-too-large',
           detail: `the data is larger than the service's maxBody of ${service.maxBodyBytes} bytes`,
         };
-      await submit(requestOf(settings, { service, event }));
+      const origin = await origins.of(event, namespace);
+      if (origin.hops >= mostHops)
+        return {
+          kind: 'refused',
+          code: 'too-many-hops',
+          detail: `${mostHops} operations have led to this event one after another, which is taken for a loop`,
+        };
+      await submit(requestOf(settings, { service, event, origin }));
       return { kind: 'started' };
     } catch (error) {
       if (error instanceof WaitlessError && !error.retry)
         return { kind: 'refused', code: error.code, detail: error.message };
       if (error instanceof WaitlessError) {
-        const afterMs = Math.min((error.retryAfterSeconds ?? 1) * 1000, longestPauseMs);
+        const afterMs = Math.min(Math.max(error.retryAfterSeconds ?? 1, 1) * 1000, longestPauseMs);
         return { kind: 'postponed', code: error.code, detail: error.message, afterMs };
       }
       log.warn('event.unsent', { subscription: name, namespace, position: event.position, error });
@@ -128,25 +137,26 @@ export function serviceCarrier({ submit, find, log }: ServiceCarrierDependencies
   };
 }
 
-/** What of it must be visible ASCII is left out where it is not. */
-const asCorrelationId = (value: unknown): string | null =>
-  typeof value === 'string' && /^[\x20-\x7e]{1,255}$/.test(value) ? value : null;
-
 export function requestOf(
   { number, namespace }: Pick<SubscriptionSettings, 'number' | 'namespace'>,
-  { service, event }: { service: ServiceConfig; event: LoggedEvent },
+  { service, event, origin }: { service: ServiceConfig; event: LoggedEvent; origin: EventOrigin },
 ): SubmitRequest {
   const attributes = attributesOf(event);
   return {
     namespace,
     service,
-    head: { method: 'POST', path: '', query: '', headers: [...binaryFields(event), ...traceFields(attributes)] },
+    head: {
+      method: 'POST',
+      path: '',
+      query: '',
+      headers: merged(binaryFields(event), traceFields(attributes), [[`ce-${hopsAttribute}`, String(origin.hops + 1)]]),
+    },
     body: event.body,
     contentType: event.body.length === 0 ? undefined : dataType(attributes),
     contentEncoding: undefined,
     resultKey: null,
     cache: { noStore: false, noCache: false, maxAgeMs: null, onlyIfCached: false },
-    correlationId: asCorrelationId(attributes['correlationid']) ?? asCorrelationId(attributes['id']),
+    correlationId: origin.correlationId,
     labels: null,
     // Unlike any that a client can send, which is printable: nobody can take the place of an event.
     idempotencyKey: `event\t${number}\t${event.position}`,
@@ -157,6 +167,8 @@ export function requestOf(
     delayMs: undefined,
     startByMs: undefined,
     priority: undefined,
+    // The work keeps the order that the events have.
+    orderingKey: event.orderingKey,
     waits: false,
   };
 }

@@ -42,7 +42,8 @@ export function resetOf(
       reason: 'history',
       from: position,
       to: 0,
-      detail: 'the history that this place belongs to was replaced, as by a restore; what is kept now is told from its beginning',
+      detail:
+        'the history that this place belongs to was replaced, as by a restore; what is kept now is told from its beginning',
     };
   if (position > page.last)
     return {

@@ -1,4 +1,5 @@
 // How long events are kept: by age and size of their topic, and longer while a durable subscription has still to read them, up to a hard limit.
+import type { TopicRetention } from '../config/api-topic.ts';
 import type { SubscriptionEngine } from '../engine/subscriptions.ts';
 import type { TopicEngine, TopicRecord } from '../engine/topics.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -6,14 +7,7 @@ import type { Log } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import { pause, type Service } from '../lib/service.ts';
 import { TopicNames } from '../lib/topic-trie.ts';
-
-/** What a topic keeps. The hard limits hold whoever has still to read; a limit that is not given does not exist. */
-export interface TopicRetention {
-  maxAgeMs: number;
-  maxBytes: number | undefined;
-  hardAgeMs: number;
-  hardBytes: number | undefined;
-}
+import type { TopicSettings } from './topic-settings.ts';
 
 /** One cut that is to be made. Pure data, so that the decision is a table. */
 export interface Cut {
@@ -47,7 +41,7 @@ export function cutsOf(
 
 export interface EventRetentionDependencies {
   engine: Pick<TopicEngine, 'topics' | 'trim'> & Pick<SubscriptionEngine, 'subscriptions'>;
-  retentionOf: (namespace: string, topic: string) => TopicRetention;
+  settings: Pick<TopicSettings, 'read' | 'retentionOf'>;
   clock: Clock;
   log: Log;
   metrics: Pick<Metrics, 'eventsRemoved' | 'eventsMissed'>;
@@ -63,6 +57,8 @@ export class EventRetention implements Service {
   readonly name = 'event-retention';
   readonly #d: EventRetentionDependencies;
   #stop = new AbortController();
+  /** Ends the pause before the next round. */
+  #due = new AbortController();
   #loop: Promise<void> | undefined;
 
   constructor(dependencies: EventRetentionDependencies) {
@@ -77,25 +73,32 @@ export class EventRetention implements Service {
 
   async stop(): Promise<void> {
     this.#stop.abort();
+    this.soon();
     await this.#loop;
+  }
+
+  /** What is to be kept has changed: the next round begins as soon as this one is over. */
+  soon(): void {
+    this.#due.abort();
   }
 
   async #run(stop: AbortSignal): Promise<void> {
     while (!stop.aborted) {
+      this.#due = new AbortController();
       await this.once(stop).catch((error: unknown) => this.#d.log.warn('event-retention.failed', { error }));
-      await pause(this.#d.everyMs ?? usualMs, stop);
+      if (!stop.aborted) await pause(this.#d.everyMs ?? usualMs, this.#due.signal);
     }
   }
 
   /** One round over all topics. */
   async once(stop?: AbortSignal): Promise<void> {
-    const { engine, retentionOf, clock, log, metrics } = this.#d;
-    const [topics, subscriptions] = await Promise.all([engine.topics(), engine.subscriptions()]);
+    const { engine, settings, clock, log, metrics } = this.#d;
+    const [topics, subscriptions] = await Promise.all([engine.topics(), engine.subscriptions(), settings.read()]);
     const floors = floorsOf(topics, subscriptions);
     for (const topic of topics) {
       if (stop?.aborted) return;
       const floor = floors.get(topic.number) ?? Number.MAX_SAFE_INTEGER;
-      const retention = retentionOf(topic.namespace, topic.name);
+      const retention = settings.retentionOf({ namespace: topic.namespace, topic: topic.name });
       const { soft, hard } = cutsOf(topic, { retention, floor, nowMs: clock.now() });
       if (soft) metrics.eventsRemoved += await this.#cut(topic, soft, stop);
       if (!hard) continue;

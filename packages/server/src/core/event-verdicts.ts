@@ -8,6 +8,8 @@ export type Carried =
   | { kind: 'tried'; tried: Tried }
   /** Its operation is stored. */
   | { kind: 'started' }
+  /** It is not meant for this target. */
+  | { kind: 'left-out' }
   /** It can never be taken as it is. */
   | { kind: 'refused'; code: string; detail: string }
   /** Not now, and no fault of its own: it waits, and so does all that would come after it. */
@@ -15,7 +17,7 @@ export type Carried =
   /** By our own end: whether it arrived is not known. */
   | { kind: 'interrupted' };
 
-/** What is counted. `dropped`: given up where no dead letters are kept; `returned`: not sent, or interrupted. */
+/** What is counted. `dropped`: given up where no dead letters are kept, or left out; `returned`: not sent, or interrupted. */
 export type PushOutcome = 'delivered' | 'failed' | 'dead' | 'dropped' | 'returned';
 
 export interface CarriedVerdict {
@@ -53,6 +55,8 @@ export function judgeCarried(carried: Carried, when: CarriedWhen): CarriedVerdic
   switch (carried.kind) {
     case 'started':
       return { ...quiet, verdict: { to: 'acked' }, outcome: 'delivered' };
+    case 'left-out':
+      return { ...quiet, verdict: { to: 'acked' }, outcome: 'dropped' };
     case 'refused':
       return givenUp(carried, when);
     case 'postponed': {

@@ -40,6 +40,21 @@ test('a token leads back to its lease, and any change of it to nothing', () => {
   assert.equal(new Ids({ shard: 0, storeKey: 'b'.repeat(64) }).leaseName(token), undefined);
 });
 
+test('a token of an event leads back to its lease alone, and none of one kind serves as the other', () => {
+  const lease = { subscription: 3, position: 99, leaseNo: 2, attempt: 1 };
+  const token = ids.eventToken(lease);
+  assert.deepEqual(ids.eventLeaseName(token), lease);
+  assert.equal(ids.leaseName(token), undefined);
+  const operation = ids.leaseToken({ queue: 3, seq: 99, leaseNo: 2, attempt: 1 });
+  assert.equal(ids.eventLeaseName(operation), undefined);
+  assert.equal(ids.eventLeaseName(`ev-${operation}`), undefined, 'signed for another use');
+  assert.equal(ids.leaseName(token.slice(3)), undefined);
+  for (let i = 0; i < token.length; i++) {
+    const changed = `${token.slice(0, i)}${token[i] === '1' ? '2' : '1'}${token.slice(i + 1)}`;
+    assert.equal(ids.eventLeaseName(changed), undefined, changed);
+  }
+});
+
 test('a cursor leads back to its place in its namespace alone, and any change of it to nothing', () => {
   const cursor = ids.cursor({ namespace: 'alice', seq: 99 });
   assert.equal(ids.cursorSeq(cursor, 'alice'), 99);

@@ -19,7 +19,8 @@ import { packVersions, unpackVersions } from './stream-cursor.ts';
 
 const idPattern = /^([0-9a-f]{32})([0-9a-z]{2})([0-9a-z]{1,11})$/;
 const tokenPattern = /^([0-9a-z]{1,11})-([0-9a-z]{1,11})-([0-9a-z]{1,11})-([0-9a-z]{1,11})-([A-Za-z0-9_-]{27})$/;
-const eventTokenPattern = /^ev-([0-9a-z]{1,11})-([0-9a-z]{1,11})-([0-9a-z]{1,11})-([0-9a-z]{1,11})-([A-Za-z0-9_-]{27})$/;
+const eventTokenPattern =
+  /^ev-([0-9a-z]{1,11})-([0-9a-z]{1,11})-([0-9a-z]{1,11})-([0-9a-z]{1,11})-([A-Za-z0-9_-]{27})$/;
 const deliveryPattern = /^dlv_([0-9a-f]{32})([0-9a-z]{1,11})$/;
 const cursorPattern = /^([0-9a-z]{1,11})-([A-Za-z0-9_-]{27})$/;
 const placePattern = /^([A-Za-z0-9_-]{1,1400})\.([A-Za-z0-9_-]{27})$/;
@@ -41,21 +42,32 @@ export interface EventLeaseName {
   attempt: number;
 }
 
+/** What a stream tells of topics: positions are those of one history. */
+export interface StreamLog {
+  topics: readonly string[];
+  epoch: string;
+}
+
 /** Which list a cursor belongs to: `list` is that of operations, `events` that of what a subscription has taken. */
 export type List = 'list' | 'deliveries' | `events.${number}`;
 
+export const operationIdOf = ({ nonce, seq }: OperationKey, shard: number): string =>
+  nonce + digits(shard).padStart(2, '0') + digits(seq);
+
 export class Ids {
   readonly #shard: string;
+  readonly #shardNumber: number;
   readonly #key: string;
 
   /** @param storeKey 256 bits in hexadecimal, kept by the store so that tokens outlive the process. */
   constructor({ shard, storeKey }: { shard: number; storeKey: string }) {
     this.#shard = digits(shard).padStart(2, '0');
+    this.#shardNumber = shard;
     this.#key = storeKey;
   }
 
   operationId(key: OperationKey): string {
-    return key.nonce + this.#shard + digits(key.seq);
+    return operationIdOf(key, this.#shardNumber);
   }
 
   /** The key of an id, or undefined when it is no id of this shard. */
@@ -144,11 +156,12 @@ export class Ids {
   }
 
   /** What a stream tells of, in the form that its cursors are signed for. */
-  streamSubjects(operations: readonly string[], namespace: string): string {
-    return this.#sign(`subjects.${namespace}.${operations.join()}`);
+  streamSubjects(operations: readonly string[], namespace: string, log?: StreamLog): string {
+    const topics = log ? `;${log.topics.join()};${log.epoch}` : '';
+    return this.#sign(`subjects.${namespace}.${operations.join()}${topics}`);
   }
 
-  /** The place in a stream of many operations after these versions of them. Signed, so that a changed or foreign one is told from ours. */
+  /** The place in a stream after these versions of its operations and, as the last, this position of its topics. Signed: see `cursor`. */
   streamCursor(versions: readonly number[], subjects: string): string {
     const at = packVersions(versions);
     return `${at}.${this.#sign(`stream.${subjects}.${at}`)}`;

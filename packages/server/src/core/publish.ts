@@ -49,14 +49,19 @@ export interface PublishDependencies {
 /** Topics of transitions belong to the server: what others wrote there would be taken for the truth. */
 const ownTopics = /^operations(?:\.|$)/;
 
-/** Throws for a name that no event may be published under. */
-export function checkTopic(topic: string): void {
+/** Throws for what is no name of a topic. */
+export function checkTopicName(topic: string): void {
   if (!isTopicName(topic))
     throw new WaitlessError(
       'invalid-name',
       `the topic ${JSON.stringify(topic.slice(0, 64))} must be words of letters, digits, "_" and "-" joined by dots, ${mostTopicLength} characters at most`,
       { members: { accepted: false } },
     );
+}
+
+/** Throws for a name that no event may be published under. */
+export function checkTopic(topic: string): void {
+  checkTopicName(topic);
   if (ownTopics.test(topic))
     throw new WaitlessError(
       'reserved-topic',
@@ -77,6 +82,7 @@ export class Publish implements Service {
   #inHand = 0;
   #forgottenBytes = 0;
   #writing: Promise<void> | undefined;
+  #isStopping = false;
 
   constructor(dependencies: PublishDependencies) {
     this.#d = dependencies;
@@ -110,7 +116,10 @@ export class Publish implements Service {
   /** Nobody waits for it, and it is lost with the process where it is not written by then. */
   #forget(events: readonly NewEvent[]): void {
     const bytes = events.reduce((sum, { body }) => sum + body.length, 0);
-    if (this.#forgotten.length + this.#inHand + events.length > mostForgotten || this.#forgottenBytes + bytes > mostForgottenBytes)
+    if (
+      this.#forgotten.length + this.#inHand + events.length > mostForgotten ||
+      this.#forgottenBytes + bytes > mostForgottenBytes
+    )
       throw new WaitlessError(
         'queue-full',
         `the memory queue for durability none is full (${mostForgotten} events or ${mostForgottenBytes} bytes)`,
@@ -138,7 +147,9 @@ export class Publish implements Service {
         const refused = outcomes.filter(({ kind }) => kind === 'refused').length;
         if (refused > 0) log.warn('publish.lost', { events: refused });
       } catch (error) {
-        log.warn('publish.lost', { events: batch.length, error });
+        // A store that is away must not hold up a stop, one batch after another.
+        const more = this.#isStopping ? this.#forgotten.splice(0) : [];
+        log.warn('publish.lost', { events: batch.length + more.length, error });
       }
       this.#inHand = 0;
       this.#forgottenBytes -= batch.reduce((sum, { body }) => sum + body.length, 0);
@@ -147,11 +158,13 @@ export class Publish implements Service {
   }
 
   start(): Promise<void> {
+    this.#isStopping = false;
     return Promise.resolve();
   }
 
   /** What nobody waits for is written all the same where that is possible. */
   async stop(): Promise<void> {
+    this.#isStopping = true;
     await this.#writing;
   }
 }

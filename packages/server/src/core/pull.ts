@@ -12,7 +12,12 @@ import type { EventWakes } from './event-wakes.ts';
 import type { EventLeaseName } from './ids.ts';
 import { InFlight } from './in-flight.ts';
 import type { Live } from './live.ts';
-import { type Subscriptions, type SubscriptionSettings, unknownSubscription } from './subscriptions.ts';
+import {
+  type SubscriptionKey,
+  type Subscriptions,
+  type SubscriptionSettings,
+  unknownSubscription,
+} from './subscriptions.ts';
 
 export type EventAnswer =
   | { kind: 'ack' }
@@ -57,6 +62,8 @@ export interface PullDependencies {
 /** Most bytes of data in one answer to a worker: it is built in memory. */
 const mostBytes = 16 * 1024 * 1024;
 
+const fullMs = 250;
+
 /** Somebody who asks for events. */
 interface Taker extends Pick<PullWanted, 'worker' | 'max' | 'leaseMs'> {
   /** Stays in line when there is nothing. */
@@ -75,6 +82,8 @@ interface Line {
   isWoken: boolean;
   isServing: boolean;
   unlisten: () => void;
+  /** Looks again where as many are out as may be: of an acknowledgement on another node there is no hint. */
+  lookAgain: NodeJS.Timeout | undefined;
 }
 
 const nothing: Pulled = { events: [], missed: undefined };
@@ -103,12 +112,9 @@ export class Pull {
 
   /** Up to `max` events; with `waitMs` as soon as there is one, and none when the time is over, at a stop, or when the signal aborts. */
   async take(wanted: PullWanted): Promise<Pulled> {
-    const { live, subscriptions } = this.#d;
-    const { namespace, name, waitMs, signal } = wanted;
-    // One that was made on another node in this moment.
-    if (!subscriptions.get({ namespace, name })) await subscriptions.read();
-    const settings = subscriptions.get({ namespace, name });
-    if (!settings) throw unknownSubscription(name);
+    const { live } = this.#d;
+    const { namespace, waitMs, signal } = wanted;
+    const settings = this.#settingsOf(wanted) ?? (await this.#settingsOfOthers(wanted));
     refuseOther(settings);
     if (waitMs > 0) live.ensureRoom(namespace);
     const leave = waitMs > 0 ? live.hold(namespace) : undefined;
@@ -134,6 +140,7 @@ export class Pull {
           taker.waits = false;
           this.#wake(line);
         };
+        // Who is gone is given what is in hand all the same, to be given back by whoever holds the connection.
         onGone = () => {
           taker.isGone = true;
           over();
@@ -151,6 +158,19 @@ export class Pull {
       leave?.();
       if (onGone) signal.removeEventListener('abort', onGone);
     }
+  }
+
+  #settingsOf({ namespace, name }: SubscriptionKey): SubscriptionSettings | undefined {
+    return this.#d.subscriptions.get({ namespace, name });
+  }
+
+  /** Of one that was made on another node in this moment. */
+  async #settingsOfOthers({ namespace, name }: SubscriptionKey): Promise<SubscriptionSettings> {
+    const { engine, subscriptions } = this.#d;
+    if (await engine.subscription({ namespace, name })) await subscriptions.read();
+    const settings = this.#settingsOf({ namespace, name });
+    if (!settings) throw unknownSubscription(name);
+    return settings;
   }
 
   /** Records answers in one commit; each has its own outcome. Nothing is awaited before the store is asked, so what is taken in the same turn comes after them. */
@@ -201,32 +221,34 @@ export class Pull {
     const { engine, subscriptions, clock } = this.#d;
     const { subscription, position, leaseNo } = lease;
     const own = subscriptions.byNumber(subscription)?.leaseMs ?? 30_000;
-    const outcome = await engine.extendEvent(
-      { subscription, position, leaseNo, leaseMs: leaseMs ?? own },
-      clock.now(),
-    );
+    const outcome = await engine.extendEvent({ subscription, position, leaseNo, leaseMs: leaseMs ?? own }, clock.now());
     if (outcome.kind === 'extended') return outcome.leaseUntil;
     throw eventSettleError(outcome)!;
-  }
-
-  /** Those of one line may go on: something of theirs was put back by hand. */
-  wake(number: number): void {
-    const line = this.#lines.get(number);
-    if (line) this.#wake(line);
   }
 
   #lineOf(settings: SubscriptionSettings): Line {
     const { number, name } = settings;
     let line = this.#lines.get(number);
     if (!line) {
-      line = { number, name, takers: [], isWoken: false, isServing: false, unlisten: this.#listen(settings) };
+      line = {
+        number,
+        name,
+        takers: [],
+        isWoken: false,
+        isServing: false,
+        unlisten: this.#listen(settings),
+        lookAgain: undefined,
+      };
       this.#lines.set(number, line);
     }
     return line;
   }
 
   #listen({ number, namespace, topics }: SubscriptionSettings): () => void {
-    return this.#d.wakes.listen({ namespace, topics }, () => this.wake(number));
+    return this.#d.wakes.listen({ namespace, topics }, () => {
+      const line = this.#lines.get(number);
+      if (line) this.#wake(line);
+    });
   }
 
   #wake(line: Line): void {
@@ -242,6 +264,7 @@ export class Pull {
     }
     line.isServing = false;
     if (line.takers.length > 0) return;
+    clearTimeout(line.lookAgain);
     line.unlisten();
     if (this.#lines.get(line.number) === line) this.#lines.delete(line.number);
   }
@@ -249,26 +272,18 @@ export class Pull {
   /** Gives to one after another until there is nothing more. */
   async #serveOnce(line: Line): Promise<void> {
     const { takers } = line;
-    for (let taker = takers[0]; taker; taker = takers[0]) {
-      if (taker.isGone) {
-        takers.shift();
-        taker.end(nothing);
-        continue;
-      }
+    while (takers.length > 0) {
+      const [taker] = takers as [Taker];
+      // Those who come while somebody looks have a look of their own coming.
+      const inLine = takers.length;
       try {
-        const pulled = await this.#pull(line, taker);
-        if (!pulled) break;
-        // Others may have been let go meanwhile, and this one with them, but none has come before it.
+        const pulled = taker.isGone ? nothing : await this.#pull(line, taker);
+        if (!pulled) return letGo(takers, inLine);
         takers.shift();
         taker.end(pulled);
       } catch (error) {
         for (const one of takers.splice(0)) one.fail(error);
       }
-    }
-    for (const one of [...takers]) {
-      if (one.waits) continue;
-      takers.splice(takers.indexOf(one), 1);
-      one.end(nothing);
     }
   }
 
@@ -280,8 +295,12 @@ export class Pull {
       if (!settings) throw unknownSubscription(line.name);
       refuseOther(settings);
       if (settings.paused) return undefined;
-      const room = Math.min(max, await this.#inFlight.room(settings, max));
-      if (room <= 0) return undefined;
+      const room = Math.min(max, await this.#inFlight.room(settings));
+      if (room <= 0) {
+        clearTimeout(line.lookAgain);
+        line.lookAgain = setTimeout(() => this.#wake(line), fullMs);
+        return undefined;
+      }
       const wanted = { max: room, maxBytes: mostBytes, kind: 'pull' as const, worker };
       const taken = await taking.take(settings, { ...wanted, leaseMs: leaseMs ?? settings.leaseMs });
       this.#inFlight.moved(settings.number, taken.events.length);
@@ -346,8 +365,16 @@ export class Pull {
   }
 }
 
-const givenBack = (now: number) =>
-  ({ to: 'waiting', at: now, attemptUsed: false, code: null, detail: null }) as const;
+/** Of the first in line those go who do not wait, or no longer. */
+function letGo(takers: Taker[], inLine: number): void {
+  for (const one of takers.slice(0, inLine)) {
+    if (one.waits) continue;
+    takers.splice(takers.indexOf(one), 1);
+    one.end(nothing);
+  }
+}
+
+const givenBack = (now: number) => ({ to: 'waiting', at: now, attemptUsed: false, code: null, detail: null }) as const;
 
 function refuseOther({ target, name }: SubscriptionSettings): void {
   if (target.kind !== 'pull')

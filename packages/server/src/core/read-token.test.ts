@@ -2,13 +2,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Ids } from './ids.ts';
-import { mostReadOperations, packGrant, type ReadGrant, unpackGrant } from './read-token.ts';
+import { fitsToken, mostReadOperations, packGrant, type ReadGrant, unpackGrant } from './read-token.ts';
 
 const ids = new Ids({ shard: 0, storeKey: 'a'.repeat(64) });
 const operation = (seq: number) => ({ seq, nonce: seq.toString(16).padStart(32, '0123456789abcdef') });
 const grant: ReadGrant = {
   namespace: 'alice',
   operations: [operation(7), operation(123_456_789)],
+  topics: [],
   expiresAt: 1_800_000_000_000,
 };
 const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
@@ -17,8 +18,10 @@ test('a token says what was put into it', () => {
   for (const said of [
     grant,
     { ...grant, operations: [] },
-    { namespace: 'n'.repeat(128), operations: [operation(Number.MAX_SAFE_INTEGER)], expiresAt: 0 },
-    { namespace: 'default', operations: [{ seq: 1, nonce: 'f'.repeat(32) }], expiresAt: 2 ** 47 },
+    { namespace: 'n'.repeat(128), operations: [operation(Number.MAX_SAFE_INTEGER)], topics: [], expiresAt: 0 },
+    { namespace: 'default', operations: [{ seq: 1, nonce: 'f'.repeat(32) }], topics: [], expiresAt: 2 ** 47 },
+    { ...grant, topics: ['orders.*', 'a.b_c-d.**'] },
+    { ...grant, operations: [], topics: ['**'] },
   ])
     assert.deepEqual(ids.readGrant(ids.readToken(said)), said);
 });
@@ -27,9 +30,18 @@ test('its letters go into a URL and a subprotocol as they are, and the longest f
   const one = ids.readToken({ ...grant, namespace: 'default', operations: [operation(1)] });
   assert.match(one, /^[A-Za-z0-9_.-]{80}$/);
   const most = Array.from({ length: mostReadOperations }, (_, i) => operation(Number.MAX_SAFE_INTEGER - i));
-  const longest = ids.readToken({ namespace: 'n'.repeat(128), operations: most, expiresAt: 2 ** 47 });
+  const longest = ids.readToken({ namespace: 'n'.repeat(128), operations: most, topics: [], expiresAt: 2 ** 47 });
   assert.ok(longest.length < 4096, `${longest.length} characters`);
   assert.equal(ids.readGrant(longest)?.operations.length, mostReadOperations);
+  const wide = {
+    operations: most.slice(0, 57),
+    topics: ['a'.repeat(255), 'b'.repeat(255), 'c'.repeat(255), 'd'.repeat(255)],
+  };
+  assert.equal(fitsToken(wide), true);
+  const both = { ...wide, namespace: 'n'.repeat(128), expiresAt: 2 ** 47 };
+  assert.deepEqual(ids.readGrant(ids.readToken(both)), both);
+  assert.equal(fitsToken({ ...wide, operations: most.slice(0, 58) }), false);
+  assert.equal(fitsToken({ operations: [], topics: [...wide.topics, 'eeee'] }), false);
 });
 
 test('every changed, added or missing character makes it none', () => {

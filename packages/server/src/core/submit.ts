@@ -31,11 +31,15 @@ export interface SubmitRequest extends KeyedRequest {
   correlationId: string | null;
   labels: Labels | null;
   idempotencyKey: string | null;
+  /** Whether the key of a failed operation starts a new one; absent: as its service says. */
+  retryFailed?: boolean;
   durability: Durability;
   timeoutMs: number | undefined;
   delayMs: number | undefined;
   startByMs: number | undefined;
   priority: number | undefined;
+  /** Those of one key in a queue run one after another. */
+  orderingKey?: string | null;
   /** Who wants to be told of its end. */
   callback?: CallbackWanted | null;
   /** The caller means to wait for the result: refused before anything is stored where too many wait already. */
@@ -406,11 +410,12 @@ export function toSubmission(
             key: request.idempotencyKey,
             fingerprint: fingerprint(request),
             expiresAt: now + service.idempotencyTtlMs,
-            retryFailed: service.retryFailed,
+            retryFailed: request.retryFailed ?? service.retryFailed,
           },
     key,
     sharing,
     callback: request.callback ?? null,
+    orderingKey: request.orderingKey ?? null,
   };
 }
 

@@ -33,17 +33,17 @@ export interface SubscriberLoopDependencies {
   wallNow?: (() => number) | undefined;
   random: Pick<Random, 'fraction'>;
   /** How often it looks without a hint. */
-  everyMs?: number | undefined;
+  everyMs: () => number;
   log: Log;
-  metrics: Pick<Metrics, 'events'>;
+  metrics: Pick<Metrics, 'pushes' | 'subscriptionResets'>;
 }
 
 /** Outlives the time limit of a sending by far, so that what came of it can be recorded; when a node dies its events are taken anew after so long at most. */
 const leaseMs = 60_000;
 /** Bodies taken in one go. */
 const mostBytes = 4 * 1024 * 1024;
-/** Without a hint: the longest that an event is late, against a look at the store each time. */
-const pollMs = 1000;
+/** After a pause that could not be written down. */
+const refusedPauseMs = 5000;
 
 /** What the store knows of a receiver. */
 type Outlet = Pick<SubscriptionRecord, 'failures' | 'blockedUntil' | 'sending'>;
@@ -58,6 +58,8 @@ export class SubscriberLoop {
   /** How long it was left alone the last time. */
   #lastBlockMs = 0;
   #restUntil = 0;
+  /** Something may have been taken before that is to be carried again, or may be: it waits, or is a dead letter. */
+  #mayBeOpen = true;
   /** The document by which it said that it wants nothing more, until that is another one. */
   #refusedAt: SubscriptionSettings | undefined;
   readonly #carrying = new Map<Promise<void>, AbortController>();
@@ -92,6 +94,11 @@ export class SubscriberLoop {
     this.#wakeUp();
   }
 
+  /** Something is due again, perhaps of this subscription. Where it has nothing open it is spared a look, and so are the thousand others. */
+  wakeIfOpen(): void {
+    if (this.#mayBeOpen) this.wake();
+  }
+
   /** Takes nothing more. What is on its way is given back: whether it arrived is not known, so it is carried again. */
   end(): void {
     this.#stop.abort();
@@ -120,14 +127,17 @@ export class SubscriberLoop {
 
   /** Takes what there is and room for; how many events that were. */
   async once(): Promise<number> {
-    const { taking, clock, log } = this.#d;
+    const { taking, clock, log, metrics } = this.#d;
     const settings = this.#settings;
     if (settings.paused || settings === this.#refusedAt || clock.now() < this.#restUntil) return 0;
     const max = await this.#room(settings);
     if (max <= 0 || this.#stop.signal.aborted) return 0;
     const takenAt = clock.now();
     const taken = await taking.take(settings, { max, maxBytes: mostBytes, kind: 'push', worker: null, leaseMs });
-    if (taken.missed) log.warn('subscription.missed', { ...this.#names(), ...taken.missed });
+    if (taken.missed) {
+      metrics.subscriptionResets++;
+      log.warn('subscription.reset', { ...this.#names(), ...taken.missed });
+    }
     for (const one of taken.events) this.#begin(one, takenAt + leaseMs);
     if (taken.more) this.#again = true;
     return taken.events.length;
@@ -138,9 +148,10 @@ export class SubscriberLoop {
     if (this.#again) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(() => {
-        this.#outlet = undefined;
+        // Nobody else can have changed it otherwise.
+        if (this.#d.isShared || this.#mayBeOpen) this.#outlet = undefined;
         resolve();
-      }, this.#d.everyMs ?? pollMs);
+      }, this.#d.everyMs());
       this.#wakeUp = () => {
         clearTimeout(timer);
         resolve();
@@ -158,6 +169,8 @@ export class SubscriberLoop {
       // Made anew under its name it is another one, with a loop of its own.
       if (record?.number !== this.#number) return 0;
       this.#outlet = record;
+      const { waiting, sending, held, dead } = record;
+      this.#mayBeOpen = waiting + sending + held + dead > 0;
       if (this.#isBlocked()) {
         this.#lastBlockMs = Math.max(this.#lastBlockMs, record.blockedUntil! - clock.now());
         return 0;
@@ -216,11 +229,12 @@ export class SubscriberLoop {
         { subscription, position, leaseNo, verdict, ...(outlet ? { outlet } : {}) },
         { leaseUntil, stop: this.#stop.signal },
       );
+      if (verdict.to !== 'acked' || outcome.kind === 'lost') this.#mayBeOpen = true;
       const written = outcome.kind === 'recorded' || outcome.kind === 'repeated' ? judged.outcome : 'lost';
-      metrics.events[target.kind][written]++;
+      metrics.pushes[target.kind][written]++;
       if (outlet?.kind === 'well') this.#lastBlockMs = 0;
       if (outlet) this.#outlet = undefined;
-      if (written === 'dead' || written === 'dropped')
+      if (code !== null && (written === 'dead' || written === 'dropped'))
         log.warn(`event.${written}`, { ...this.#names(), position, attempt, code, detail });
       if (log.info) {
         const status = carried.kind === 'tried' && carried.tried.kind === 'answered' ? carried.tried.status : null;
@@ -229,6 +243,7 @@ export class SubscriberLoop {
       }
     } catch (error) {
       // It could not be recorded: the lease runs out and the event is carried again.
+      this.#mayBeOpen = true;
       log.error('event.unrecorded', { ...this.#names(), position, error });
     }
   }
@@ -262,7 +277,7 @@ export class SubscriberLoop {
     } catch (error) {
       // It is paused by the next event then.
       this.#refusedAt = undefined;
-      this.#restUntil = this.#d.clock.now() + pollMs;
+      this.#restUntil = this.#d.clock.now() + refusedPauseMs;
       log.warn('subscription.unpaused', { ...this.#names(), error });
     }
   }

@@ -37,7 +37,7 @@ export interface SubscriptionsDependencies {
   /** Reads and checks a document; throws for one that cannot be used. */
   read: (document: unknown) => SubscriptionConfig;
   /** Whether events may be sent there; throws where not. */
-  checkTarget: (target: SubscriptionTarget) => Promise<void>;
+  checkTarget: (config: Pick<SubscriptionConfig, 'target' | 'topics'>) => Promise<void>;
   key: SecretKey;
   clock: Clock;
   /** How often they are read without a hint. */
@@ -104,6 +104,17 @@ export class Subscriptions implements Service {
     return this.#known.get(number)?.settings;
   }
 
+  /** Why it is not in use here; undefined where it is. */
+  problemOf(number: number): string | undefined {
+    return this.#warned.get(number);
+  }
+
+  /** Also one that was made on another node in this moment. */
+  async find(number: number): Promise<SubscriptionSettings | undefined> {
+    if (!this.byNumber(number)) await this.read();
+    return this.byNumber(number);
+  }
+
   /** Called for each that came, changed, was paused or resumed, or went, after `get` tells it. */
   onChange(listener: (change: SubscriptionChange) => void): void {
     this.#listeners.push(listener);
@@ -127,7 +138,7 @@ export class Subscriptions implements Service {
     const { engine, read, checkTarget, clock } = this.#d;
     const config = read(document);
     readFilter(config.filter);
-    await checkTarget(config.target);
+    await checkTarget(config);
     const kept = await this.#toKeep(key, document, config);
     const own = await engine.subscriptions(key.namespace);
     if (own.length >= mostOfNamespace && !own.some(({ name }) => name === key.name))
@@ -271,7 +282,9 @@ export class Subscriptions implements Service {
     const content =
       sealing?.id === sealed.keyId ? unseal({ key: sealing, sealed: sealed.text, about: aboutOf(key) }) : undefined;
     if (!content)
-      throw locked(`its secret was sealed with another secret key than the one in ${this.#d.key.place}, or was changed`);
+      throw locked(
+        `its secret was sealed with another secret key than the one in ${this.#d.key.place}, or was changed`,
+      );
     return { ...target, secrets: JSON.parse(Buffer.from(content).toString()) as string[] };
   }
 }

@@ -99,6 +99,7 @@ export function createWork({ engine, ids, live, clock, fireAndForget, counts, lo
       bytes += item.body.length;
       kept.push(forgettable(item, clock.now() + leaseMs));
     }
+    metrics.leased += kept.length;
     return kept;
   }
 

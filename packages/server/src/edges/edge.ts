@@ -3,10 +3,12 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Caller } from './auth.ts';
 
-/** What the holder of a read-only token may do: read these operations, for so long. */
+/** What the holder of a read-only token may do: read these operations and topics, for so long. */
 export interface Visit {
   namespace: string;
   opens(id: string | undefined): boolean;
+  /** A topic or pattern, as it is named. */
+  opensTopic(topic: string): boolean;
   /** Milliseconds until the token expires. */
   leftMs: number;
 }

@@ -1,6 +1,6 @@
 // What matches what, as a table and against a plain reading of the rules.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { test, type TestContext } from 'node:test';
 import { isTopicName, isTopicPattern, TopicNames, TopicPatterns } from './topic-trie.ts';
 
 const rows: [pattern: string, matches: string[], others: string[]][] = [
@@ -87,4 +87,44 @@ test('names and patterns that are none', () => {
     assert.equal(isTopicPattern(pattern), false, JSON.stringify(pattern));
   for (const pattern of ['*', '**', '#', 'a.*.b', 'a.#', '**.a.**'])
     assert.equal(isTopicPattern(pattern), true, pattern);
+});
+
+/** How often a place in the tree is looked at: each look asks the set of those that were. */
+function looksAt(t: TestContext, match: () => unknown): number {
+  const { mock } = t.mock.method(Set.prototype, 'has');
+  match();
+  const looks = mock.callCount();
+  mock.restore();
+  return looks;
+}
+
+test('the cost of finding patterns grows with the words of the name, and not with the patterns that do not match', (t) => {
+  const patterns = new TopicPatterns<number>();
+  const add = (from: number, to: number): void => {
+    for (let i = from; i < to; i++) {
+      patterns.add(`tenant${i}.orders.*`, i);
+      patterns.add(`tenant${i}.**.placed`, i);
+      patterns.add(`*.other${i}.**`, i);
+    }
+  };
+  add(0, 10);
+  const few = looksAt(t, () => patterns.matching('tenant7.orders.placed'));
+  add(10, 10_000);
+  assert.ok(few > 0);
+  assert.equal(looksAt(t, () => patterns.matching('tenant7.orders.placed')), few);
+});
+
+test('the dearest pattern and the longest name cost in proportion to both', (t) => {
+  const dear = '**.a.**.a.**.a.**.b';
+  const looks = (words: number): [number, number] => {
+    const name = Array<string>(words).fill('a').join('.');
+    const patterns = new TopicPatterns<string>();
+    patterns.add(dear, dear);
+    const names = new TopicNames<string>();
+    names.add(name, name);
+    return [looksAt(t, () => patterns.matching(name)), looksAt(t, () => names.matching(dear))];
+  };
+  const [of32, of128] = [looks(32), looks(128)];
+  for (const [i, tree] of ['patterns', 'names'].entries())
+    assert.ok(of128[i]! <= 5 * of32[i]!, `${tree}: ${of32[i]} looks for 32 words, ${of128[i]} for 128`);
 });

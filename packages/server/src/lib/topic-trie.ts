@@ -68,13 +68,16 @@ export class TopicNames<T> {
 }
 
 interface PatternNode<T> {
+  /** Reached by `**`: any number of words leads back to it. */
+  isDeep: boolean;
   words: Map<string, PatternNode<T>>;
   one: PatternNode<T> | undefined;
   deep: PatternNode<T> | undefined;
   values: Set<T>;
 }
 
-const newPatternNode = <T>(): PatternNode<T> => ({
+const newPatternNode = <T>(isDeep = false): PatternNode<T> => ({
+  isDeep,
   words: new Map(),
   one: undefined,
   deep: undefined,
@@ -106,7 +109,7 @@ export class TopicPatterns<T> {
     let node = this.#root;
     const path = [{ node, word: '' }];
     for (const word of pattern.split('.')) {
-      if (isDeep(word)) node = node.deep ??= newPatternNode();
+      if (isDeep(word)) node = node.deep ??= newPatternNode(true);
       else if (word === '*') node = node.one ??= newPatternNode();
       else {
         let next = node.words.get(word);
@@ -125,7 +128,9 @@ export class TopicPatterns<T> {
     const visit = (node: PatternNode<T>, at: number): void => {
       if (seen[at]!.has(node)) return;
       seen[at]!.add(node);
-      if (node.deep) for (let i = at; i <= words.length; i++) visit(node.deep, i);
+      // Word by word, as far as it has not been before: to try every rest anew would cost the square of the words.
+      if (node.deep) visit(node.deep, at);
+      if (node.isDeep && at < words.length) visit(node, at + 1);
       if (at === words.length) {
         for (const value of node.values) found.add(value);
         return;

@@ -30,6 +30,13 @@ const token: Fields = { type: 'string', description: 'Of the lease that is answe
 const whole = (minimum: number): Fields => ({ type: 'integer', minimum });
 const orNull = (schema: Fields): Fields => ({ anyOf: [schema, { type: 'null' }] });
 const ids: Fields = { type: 'array', items: text, minItems: 1, maxItems: streamLimits.watchOperations };
+const topics: Fields = {
+  type: 'array',
+  items: text,
+  minItems: 1,
+  maxItems: 100,
+  description: 'Names or patterns: `*` is one word, `**` any number.',
+};
 const events: Fields = { type: 'string', enum: ['all', 'end'], description: '`end`: the last event alone.' };
 const include: Fields = { const: 'result', description: 'The result of at most 64 KB comes with the last event.' };
 const result: Fields = orNull(component('schemas', 'ResultEnvelope'));
@@ -51,23 +58,36 @@ const clientFrames: Readonly<Record<ClientType, Told>> = {
     required: ['service'],
   },
   watch: {
-    summary: 'Be told what becomes of operations.',
+    summary: 'Be told what becomes of operations, or what is published to topics.',
     properties: {
       operations: ids,
+      topics,
       after: {
-        type: 'object',
-        additionalProperties: text,
-        description: 'Operation → id of the last event of it that is known: only later ones are told.',
+        anyOf: [{ type: 'object', additionalProperties: text }, text, whole(0)],
+        description:
+          'Of operations: operation → id of the last event of it that is known. Of topics: the id of the last event that is known, or a position. Only later ones are told.',
       },
+      filter: { description: 'Of topics: a filter as of a subscription.' },
       events,
       include,
     },
-    required: ['operations'],
   },
   unwatch: {
-    summary: 'Be told no more of these operations.',
-    properties: { operations: ids, watch: { type: 'string', description: 'Only what this `ref` began to watch.' } },
-    required: ['operations'],
+    summary: 'Be told no more of these operations or topics.',
+    properties: {
+      operations: ids,
+      topics,
+      watch: { type: 'string', description: 'Only what this `ref` began to watch.' },
+    },
+  },
+  publish: {
+    summary: 'Publish an event to a topic, or several in one commit.',
+    properties: {
+      topic: text,
+      event: component('schemas', 'CloudEvent'),
+      events: { type: 'array', items: component('schemas', 'CloudEvent') },
+    },
+    required: ['topic'],
   },
   cancel: { summary: 'Cancel an operation.', properties: { id: text }, required: ['id'] },
   work: {
@@ -103,20 +123,39 @@ const serverFrames: Readonly<Record<ServerType, Told>> = {
     properties: { ...outcome, result },
   },
   event: {
-    summary: 'Something happened to an operation that is watched. The last one of each comes last.',
-    properties: { id: text, event: component('schemas', 'OperationEvent'), result },
+    summary:
+      'Something happened to an operation that is watched, the last one of each last; or was published to a topic that is, then with `topic` and `position`.',
+    properties: {
+      id: text,
+      topic: text,
+      position: whole(1),
+      event: { anyOf: [component('schemas', 'OperationEvent'), component('schemas', 'CloudEvent')] },
+      result,
+    },
     required: ['id', 'event'],
   },
   reset: {
-    summary: 'Events cannot go on from where the client wanted: where the operation stands.',
-    properties: { id: text, detail: text, operation: component('schemas', 'Operation') },
-    required: ['id', 'detail', 'operation'],
+    summary: 'Events cannot go on from where the client wanted: where the operation stands, or what topics have lost.',
+    properties: {
+      id: text,
+      detail: text,
+      operation: component('schemas', 'Operation'),
+      topics,
+      reason: { type: 'string', enum: ['removed', 'history'] },
+      from: whole(0),
+      to: whole(0),
+    },
+    required: ['id', 'detail'],
   },
   lease: { summary: 'Work, for a worker with credits left.', properties: lease, required: Object.keys(lease) },
   ok: {
     summary: 'What was asked for is done.',
     properties: {
       status: { type: 'string', enum: ['recorded', 'repeated'] },
+      id: { type: 'string', description: 'The newest place of topics that are watched.' },
+      ids: { type: 'array', items: text },
+      positions: { type: 'array', items: whole(1) },
+      repeated: { type: 'array', items: { type: 'boolean' } },
       operation: component('schemas', 'Operation'),
       expiresAt: { type: 'string', format: 'date-time' },
       progress: {
@@ -173,6 +212,12 @@ function clientExamples(id: string): Examples<ClientFrame> {
     },
     watch: { type: 'watch', ref: '2', operations: [id], after: { [id]: `${id}_3` }, events: 'all' },
     unwatch: { type: 'unwatch', ref: '3', operations: [id], watch: '2' },
+    publish: {
+      type: 'publish',
+      ref: '8',
+      topic: 'orders.placed',
+      event: { specversion: '1.0', id: 'order-7', source: '/shop', type: 'order.placed', data: { order: 7 } },
+    },
     cancel: { type: 'cancel', ref: '4', id },
     work: { type: 'work', ref: '5', service: 'score', credits: 16, leaseSeconds: 60, worker: 'worker-1' },
     reply: {

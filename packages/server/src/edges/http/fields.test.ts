@@ -14,7 +14,6 @@ import {
   isTraceparent,
   labels,
   priority,
-  refuseUnbuilt,
   resultKey,
   waiting,
   withoutStreamWish,
@@ -267,9 +266,6 @@ describe('Result-Key', () => {
     test(`${JSON.stringify(value)} is refused`, () =>
       assert.throws(() => resultKey(one('result-key', value)), { code: 'invalid-parameter', message: /^Result-Key / }));
 });
-
-test('what is not built is refused', () =>
-  assert.throws(() => refuseUnbuilt(one('ordering-key', '')), { code: 'not-implemented' }));
 
 test('the wish for a stream is ours; what else a client takes goes on to the backend', () => {
   for (const [accept, kept] of [

@@ -10,7 +10,7 @@ import type { Metrics } from '../../lib/metrics.ts';
 import { limitFields } from '../../lib/rate-limit-fields.ts';
 import type { Service } from '../../lib/service.ts';
 import type { Auth, Caller } from '../auth.ts';
-import type { Upgrade } from '../edge.ts';
+import type { Upgrade, Visit } from '../edge.ts';
 import { baseOf, type BaseOptions, clientAddress } from './base-url.ts';
 import { type Answer, fieldLookup, type FieldLookup } from './exchange.ts';
 import { HttpExchange } from './http-exchange.ts';
@@ -20,7 +20,8 @@ import { type ReadTokens, tokensIn, withoutReferrer } from './read-tokens.ts';
 import { RequestBodies } from './request-body.ts';
 import { heldBytes, respond } from './respond.ts';
 import type { Match } from './router.ts';
-import { operationsIn } from './stream.ts';
+import { streamQuery } from './stream.ts';
+import { topicOf } from './topics.ts';
 import { upgradeOf, upgradesOnly, wantsWebSocket } from './upgrades.ts';
 import { Watchers } from './watchers.ts';
 import { WrongGuess } from './wrong-guess.ts';
@@ -256,7 +257,7 @@ export class HttpListener implements Service {
           expectsContinue,
         });
         // As an id that nobody has, whether there is such an operation or not.
-        if (visit && !namedBy(match, target.query).every((id) => visit.opens(id))) throw noSuchOperation();
+        if (visit) checkVisit(visit, namedBy(match, target.query));
         const made = match.handler(exchange);
         answer = made instanceof Promise ? await made : made;
       }
@@ -386,9 +387,24 @@ function mustClose(request: IncomingMessage, answer: Answer): boolean {
     : Number(declared) > drainBytes || request.headers.expect !== undefined;
 }
 
-/** The operations that a request is about: of a route without any a token opens nothing. */
-const namedBy = ({ route, params }: Match, query: string): readonly (string | undefined)[] =>
-  route.path === routes.stream.path ? operationsIn(query) : [params['id']];
+interface Named {
+  operations: readonly (string | undefined)[];
+  topics: readonly string[];
+}
+
+/** What a request is about: of a route without any of it a token opens nothing. */
+function namedBy({ route, params }: Match, query: string): Named {
+  if (route.path === routes.stream.path) return streamQuery(query);
+  if (route.path === routes.listEvents.path) return { operations: [], topics: [topicOf(params['topic']!)] };
+  return { operations: [params['id']], topics: [] };
+}
+
+function checkVisit(visit: Visit, { operations, topics }: Named): void {
+  if (!operations.every((id) => visit.opens(id))) throw noSuchOperation();
+  // A topic needs no event to be one, so that this tells nothing of what there is.
+  if (!topics.every((topic) => visit.opensTopic(topic)))
+    throw new WaitlessError('insufficient-scope', 'the read-only token does not open all of these topics');
+}
 
 function preflight(headers: FieldLookup): Answer {
   return {

@@ -56,6 +56,11 @@ export const queryDetails: Readonly<Record<string, ParameterDetail>> = {
     schema: { type: 'string', pattern: `^(${operationStatuses.join('|')})(,(${operationStatuses.join('|')}))*$` },
     example: 'queued,running',
   },
+  'subscriptions state': { schema: { type: 'string', enum: ['waiting', 'sending', 'held'] }, example: 'waiting' },
+  positions: { schema: { type: 'string', pattern: '^[1-9]\\d*(,[1-9]\\d*)*$' }, example: '1040,1042' },
+  topics: { schema: { type: 'string' }, example: 'orders.*,bills.**' },
+  from: { schema: { type: 'string' }, example: 'start' },
+  filter: { schema: { type: 'string', maxLength: 4096 }, example: '{"exact":{"type":"order.placed"}}' },
   'deliveries status': { schema: { type: 'string', enum: [...deliveryStates] }, example: 'dead' },
   correlationId: { schema: { type: 'string' }, example: 'conversation-42' },
   createdAfter: { schema: { type: 'string', format: 'date-time' }, example: '2026-01-01T00:00:00Z' },
@@ -82,7 +87,13 @@ export const pathDetails: Readonly<Record<string, ParameterDetail>> = {
   topic: {
     schema: { type: 'string', minLength: 1, maxLength: 255 },
     example: 'orders.placed',
-    description: 'Name of the topic: words joined by dots. Where events are read also a pattern: `*` is one word, `**` any number (`%23` too).',
+    description:
+      'Name of the topic: words joined by dots. Where events are read also a pattern: `*` is one word, `**` any number (`%23` too).',
+  },
+  name: {
+    schema: { type: 'string', pattern: namePattern },
+    example: 'order-history',
+    description: 'Name of the subscription.',
   },
   token: {
     schema: { type: 'string', minLength: 1 },
@@ -143,6 +154,8 @@ export const tagDescriptions: Readonly<Record<Route['tag'], string>> = {
   services: 'The services there are, with their live counts.',
   topics:
     'Facts that one publishes and every interested one gets: CloudEvents at positions that only grow, kept for as long as the topic says.',
+  subscriptions:
+    'Each subscription gets its own copy of the events of its topics and keeps its place: pushed to a URL or a service, or pulled under leases by consumers that compete.',
   callbacks:
     'Notices to URLs of your choice: what became of each, having one sent again, and the secrets they are signed with.',
   operate: 'Health, metrics, this document and pages for people.',
@@ -193,6 +206,17 @@ export function bodyExamples(serverUrl: string): Readonly<Record<string, unknown
       code: 'unknown-service',
     },
   };
+  const topic = {
+    name: 'orders.placed',
+    events: 4711,
+    bytes: 1884400,
+    last: 52042,
+    removedTo: 40100,
+    oldestAt: time,
+    retention: { maxAge: '30d', maxBytes: '1gb', hardMaxAge: '120d', hardMaxBytes: '4gb' },
+    source: 'api',
+    savedAt: time,
+  };
   const cloudEvent = {
     specversion: '1.0',
     id: 'order-4711',
@@ -203,6 +227,38 @@ export function bodyExamples(serverUrl: string): Readonly<Record<string, unknown
     data: { customer: 'alice', pizza: 'margherita' },
   };
   const token = 'TOKEN';
+  const subscriptionDocument = {
+    topic: 'orders.*',
+    filter: { prefix: { type: 'order.' } },
+    target: { pull: true },
+    from: 'now',
+    ordered: false,
+    maxInFlight: 1000,
+    retry: { maxAttempts: 5, initialDelay: '1s', maxDelay: '5m' },
+    lease: '30s',
+    deadLetter: true,
+  };
+  const subscription = {
+    name: 'order-history',
+    state: 'active',
+    blockedUntil: null,
+    createdAt: time,
+    savedAt: time,
+    readTo: 1041,
+    lag: { atLeast: 1, atMost: 1 },
+    oldestUnacknowledged: { position: 1040, since: time },
+    open: { waiting: 0, sending: 1, held: 0, dead: 1 },
+    document: subscriptionDocument,
+  };
+  const takenEvent = {
+    position: 1040,
+    topic: 'orders.placed',
+    orderingKey: 'alice',
+    attempt: 1,
+    takenAt: time,
+    code: null,
+    detail: null,
+  };
   const delivery = {
     id: deliveryId,
     operation: id,
@@ -285,11 +341,54 @@ export function bodyExamples(serverUrl: string): Readonly<Record<string, unknown
         },
       ],
     },
+    TopicSettings: { maxAge: '30d', maxBytes: '1gb' },
+    Topic: topic,
+    TopicPage: { items: [topic], next: null },
     Published: { ids: ['order-4711'], positions: [1042] },
     EventPage: {
       items: [{ position: 1042, topic: 'orders.placed', event: cloudEvent }],
       next: null,
       cursor: '10a-0123456789abcdef0123456789abcdef',
+    },
+    SubscriptionDocument: { topic: 'orders.*', target: { pull: true }, from: 'start' },
+    Subscription: subscription,
+    SubscriptionPage: { items: [subscription], next: null },
+    OpenEventPage: {
+      items: [
+        { ...takenEvent, state: 'sending', worker: 'worker-1', nextAt: null, expiresAt: '2026-01-05T10:00:30.000Z' },
+      ],
+      next: null,
+    },
+    DeadLetterPage: {
+      items: [{ ...takenEvent, attempt: 5, code: 'nacked', detail: 'no such pizza', event: cloudEvent }],
+      next: null,
+    },
+    Redrive: { positions: [1040] },
+    Redriven: { redriven: 1 },
+    Removed: { removed: 1 },
+    Nack: { retryAfter: '10s', message: 'the kitchen is closed' },
+    EventLeaseRequest: {
+      worker: 'worker-1',
+      max: 10,
+      waitSeconds: 20,
+      settle: [
+        { token: `${token}-1`, ack: true },
+        { token: `${token}-2`, nack: { retryAfter: '10s' } },
+      ],
+    },
+    EventLeaseResponse: {
+      settled: [{ status: 200 }, { status: 200 }],
+      leases: [
+        {
+          token,
+          position: 1042,
+          topic: 'orders.placed',
+          attempt: 1,
+          lastAttempt: false,
+          expiresAt: '2026-01-05T10:00:30.000Z',
+          event: cloudEvent,
+        },
+      ],
     },
     CallbackSecretPage: {
       items: [

@@ -200,8 +200,11 @@ const lines: Readonly<Record<string, string>> = { BatchRequest: 'BatchItem', Bat
 const streamSchema: Fields = {
   type: 'string',
   description:
-    'Server-Sent Events. `data` of each is an `OperationEvent`, `event` what its type ends with, `id` its `eventId`, or in a stream of many operations the place in all of them.',
+    'Server-Sent Events. Of operations `data` is an `OperationEvent`, `event` what its type ends with, and `id` its `eventId`; of topics `data` is the CloudEvent in structured JSON, `event` is `event`, and `id` its position. In a stream of many `id` is the place in all of them.',
 };
+
+/** Pages of events that are told as streams too. */
+const streamedToo: ReadonlySet<string> = new Set(['OperationEventPage', 'EventPage']);
 
 /** Content of a body by what the route table calls it. */
 function contentOf(kind: string, { examples }: Context): Fields {
@@ -216,7 +219,7 @@ function contentOf(kind: string, { examples }: Context): Fields {
     ...(name in examples ? { example: examples[name] } : {}),
   });
   const line = lines[kind];
-  const stream = kind === 'OperationEventPage' ? { 'text/event-stream': { schema: streamSchema } } : {};
+  const stream = streamedToo.has(kind) ? { 'text/event-stream': { schema: streamSchema } } : {};
   return {
     ...stream,
     'application/json': inJson(kind),

@@ -6,7 +6,7 @@ import type { Fetch } from '../../core/fetch.ts';
 import type { Ids } from '../../core/ids.ts';
 import type { Outlook } from '../../core/outlook.ts';
 import type { Services } from '../../core/services.ts';
-import type { OperationRecord } from '../../engine/engine.ts';
+import type { OperationFilter, OperationRecord } from '../../engine/engine.ts';
 import { type Answer, type Exchange, type Handler, jsonAnswer } from './exchange.ts';
 import { limitOf } from './limit.ts';
 import { ofOperation } from './problems.ts';
@@ -165,7 +165,7 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
     const createdBefore = time(query.get('createdBefore'), 'createdBefore');
     const statuses = states(query.get('status'));
     const beforeSeq = place(query.get('cursor'), exchange.namespace);
-    const page = await fetch.list({
+    const filter: OperationFilter = {
       namespace: exchange.namespace,
       limit: limitOf(query.get('limit')),
       ...(service === undefined ? {} : { service }),
@@ -176,7 +176,8 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
       ...(createdBefore === undefined ? {} : { createdBefore }),
       ...(beforeSeq === undefined ? {} : { beforeSeq }),
       ...(Object.keys(labels).length > 0 ? { labels } : {}),
-    });
+    };
+    const page = await fetch.list(filter);
     // An operation without a correlation id of its own answers to its id.
     if (
       correlationId !== undefined &&
@@ -185,7 +186,7 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
       ids.operationKey(correlationId)
     ) {
       const own = await fetch.operation(correlationId, exchange.namespace).catch(() => undefined);
-      if (own && own.correlationId === null && (key === undefined || own.key === key)) page.items.push(own);
+      if (own && own.correlationId === null && passes(own, filter)) page.items.push(own);
     }
     const next =
       page.nextSeq === null ? 'null' : JSON.stringify(ids.cursor({ namespace: exchange.namespace, seq: page.nextSeq }));
@@ -226,6 +227,21 @@ export function operationHandlers({ fetch, services, ids, maxWaitMs }: Operation
 export type OperationHandlers = ReturnType<typeof operationHandlers>;
 
 const listFilters = ['service', 'status', 'correlationId', 'key', 'createdAfter', 'createdBefore', 'limit', 'cursor'];
+
+/** Whether an operation that was found by its id belongs to what was asked for. */
+function passes(
+  { service, key, status, createdAt, labels }: OperationRecord,
+  filter: Pick<OperationFilter, 'service' | 'key' | 'statuses' | 'createdAfter' | 'createdBefore' | 'labels'>,
+): boolean {
+  return (
+    (filter.service ?? service) === service &&
+    (filter.key ?? key) === key &&
+    (filter.statuses?.includes(status) ?? true) &&
+    createdAt > (filter.createdAfter ?? -Infinity) &&
+    createdAt < (filter.createdBefore ?? Infinity) &&
+    Object.entries(filter.labels ?? {}).every(([name, value]) => labels?.[name] === value)
+  );
+}
 
 /** Whether a parameter with one value stands there; any other value is refused. */
 function only(value: string | undefined, name: string, word: string): boolean {

@@ -14,7 +14,12 @@ const other = { seq: 8, nonce: key.nonce };
 function set() {
   const clock = manualClock();
   const tokens = new ReadTokens({ ids, clock });
-  const token = ids.readToken({ namespace: 'alice', operations: [key], expiresAt: clock.now() + 1000 });
+  const token = ids.readToken({
+    namespace: 'alice',
+    operations: [key],
+    topics: ['orders.*', 'bills'],
+    expiresAt: clock.now() + 1000,
+  });
   const visit = (query: string, { route = routes.getOperation, authorization }: Partial<Asked> = {}) =>
     tokens.visit({ query, route, authorization });
   const refusal = (query: string, more: Partial<Asked> = {}): unknown => {
@@ -39,6 +44,9 @@ test('a token opens its operations for its time, and nothing of them after', () 
   assert.equal(found.opens(ids.operationId(key)), true);
   for (const id of [ids.operationId(other), '', undefined, ids.operationId(key).toUpperCase()])
     assert.equal(found.opens(id), false);
+  for (const topic of ['orders.*', 'orders.placed', 'bills']) assert.equal(found.opensTopic(topic), true, topic);
+  for (const topic of ['orders', 'orders.a.b', 'orders.**', 'orders.#', '*.placed', '**', 'bills.*', 'Bills', ''])
+    assert.equal(found.opensTopic(topic), false, topic);
   clock.advance(999);
   assert.equal(visit(`token=${token}`)!.leftMs, 1);
   assert.equal(visit(`token=${token}`)!.leftMs, 1, 'as often as one likes');
@@ -62,8 +70,9 @@ test("it is asked for on every route whose credential is a key, but a submit, wh
   assert.ok(readable.length >= 3);
   for (const { method, path } of readable)
     assert.ok(
-      method === 'GET' && (path.startsWith('/v1/operations/{id}') || path === '/v1/stream'),
-      `${method} ${path} names the operations that it shows`,
+      method === 'GET' &&
+        (path.startsWith('/v1/operations/{id}') || path === '/v1/stream' || path === '/v1/topics/{topic}/events'),
+      `${method} ${path} names the operations and topics that it shows`,
     );
 });
 

@@ -2,6 +2,7 @@
 import { type Route, takesTokens, WaitlessError } from '@waitless/protocol';
 import type { Ids } from '../../core/ids.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { isTopicName, TopicPatterns } from '../../lib/topic-trie.ts';
 import type { Visit } from '../edge.ts';
 import { WrongGuess } from './wrong-guess.ts';
 
@@ -41,7 +42,7 @@ export class ReadTokens {
     if (!route.readableByToken)
       throw new WaitlessError(
         'insufficient-scope',
-        'a read-only token opens the look-ups of its operations and nothing else; send an API key',
+        'a read-only token opens the look-ups of its operations and the events of its topics, and nothing else; send an API key',
       );
     return visit;
   }
@@ -60,9 +61,20 @@ export class ReadTokens {
     return {
       namespace: grant.namespace,
       opens: (id) => grant.operations.some((key) => this.#ids.operationId(key) === id),
+      opensTopic: (topic) => opensTopic(grant.topics, topic),
       leftMs,
     };
   }
+}
+
+/** What is granted by a pattern is open by each name that it matches; another pattern is another grant, even a narrower one. */
+function opensTopic(granted: readonly string[], topic: string): boolean {
+  const named = topic.replaceAll('#', '**');
+  if (granted.includes(named)) return true;
+  if (granted.length === 0 || !isTopicName(topic)) return false;
+  const patterns = new TopicPatterns<true>();
+  for (const pattern of granted) patterns.add(pattern, true);
+  return patterns.matching(topic).size > 0;
 }
 
 /** No page that shows an answer tells the next one its address, the token included; a backend's own wish is weaker. */

@@ -12,7 +12,7 @@ export interface Frame {
 /** One event. Whatever line ends stand in the data, each of its lines goes out as a line of data; nothing in it can begin a field of its own. */
 export const frame = ({ id, event, data }: Frame): string => `id: ${oneLine(id)}\n${fieldsOf(event, data)}`;
 
-function fieldsOf(event: string, data: string): string {
+export function fieldsOf(event: string, data: string): string {
   const lines = data.split(/\r\n|\r|\n/).map((line) => `data: ${line}\n`);
   return `event: ${oneLine(event)}\n${lines.join('')}\n`;
 }

@@ -1,21 +1,26 @@
-// GET /v1/stream?operations=…: the events of many operations on one connection, each under the place of all of them.
+// GET /v1/stream?operations=…&topics=…: events of many operations and topics on one connection, each under the place of all of them.
 import { WaitlessError } from '@waitless/protocol';
 import type { Fetch } from '../../core/fetch.ts';
+import type { EventPlace } from '../../core/event-place.ts';
 import type { Ids } from '../../core/ids.ts';
 import type { Live } from '../../core/live.ts';
 import type { OperationEvent } from '../../core/operation-events.ts';
 import type { FeedEnd, OperationFeeds } from '../../core/operation-feed.ts';
+import type { TopicFeeds, TopicFollower, TopicWish } from '../../core/topic-feed.ts';
 import type { OperationRecord } from '../../engine/engine.ts';
+import { filterIn, readTopics, startIn } from '../json/topic-wish.ts';
 import type { Handler, StreamReader } from './exchange.ts';
 import type { OperationHandlers } from './operations.ts';
-import { parseQuery } from './query.ts';
+import { parseQuery, type Query } from './query.ts';
 import { acceptsStream, eventText, frame, streamAnswer } from './sse.ts';
+import { placeAfter, placeText, resetText, topicEventText } from './topic-events.ts';
 import { pieceOf } from './watchers.ts';
 import { WrongGuess } from './wrong-guess.ts';
 
 export interface StreamDependencies {
   fetch: Pick<Fetch, 'operationsOf'>;
   feeds: OperationFeeds;
+  topicFeeds: Pick<TopicFeeds, 'attach' | 'newest'>;
   ids: Pick<Ids, 'streamSubjects' | 'streamCursor' | 'streamVersions'>;
   live: Pick<Live, 'ensureRoom' | 'hold'>;
   operations: Pick<OperationHandlers, 'snapshot'>;
@@ -24,24 +29,33 @@ export interface StreamDependencies {
 /** As many as a read-only token opens. With their ids the URL stays below the 8 KB that common proxies take. */
 const mostOperations = 100;
 
-/** The operations that a stream is asked for, each once and in one order, whatever order the client named them in. */
-export function operationsIn(text: string): string[] {
+const parameters: ReadonlySet<string> = new Set(['operations', 'topics', 'from', 'filter', 'token']);
+
+export interface StreamQuery {
+  operations: string[];
+  topics: string[];
+  query: Query;
+}
+
+/** What a stream is asked for, each operation and topic once and in one order, whatever order the client named them in. */
+export function streamQuery(text: string): StreamQuery {
   const query = parseQuery(text);
   for (const name of query.names())
-    if (name === 'topics')
-      throw new WaitlessError('not-implemented', '"topics" is not built yet; leave it out and name operations');
-    else if (name !== 'operations' && name !== 'token')
+    if (!parameters.has(name))
       throw new WaitlessError('invalid-parameter', `a stream has no parameter ${JSON.stringify(name.slice(0, 64))}`);
-  const named = new Set((query.get('operations') ?? '').split(','));
+  const topics = query.get('topics') === undefined ? [] : readTopics(query.get('topics')!.split(','), '"topics"');
+  const named = new Set(query.get('operations')?.split(',') ?? (topics.length > 0 ? [] : ['']));
   if (named.has('') || named.size > mostOperations)
     throw new WaitlessError(
       'invalid-parameter',
-      `"operations" must name 1 to ${mostOperations} operations by their ids, with commas between them`,
+      `"operations" must name 1 to ${mostOperations} operations by their ids, with commas between them; or name "topics"`,
     );
-  return [...named].toSorted();
+  if (topics.length === 0 && (query.get('from') ?? query.get('filter')) !== undefined)
+    throw new WaitlessError('invalid-parameter', '"from" and "filter" are for topics; name "topics" or leave them out');
+  return { operations: [...named].toSorted(), topics, query };
 }
 
-export function streamHandler({ fetch, feeds, ids, live, operations }: StreamDependencies): Handler {
+export function streamHandler({ fetch, feeds, topicFeeds, ids, live, operations }: StreamDependencies): Handler {
   async function recordsOf(named: readonly string[], namespace: string): Promise<OperationRecord[]> {
     try {
       return await fetch.operationsOf(named, namespace);
@@ -51,53 +65,77 @@ export function streamHandler({ fetch, feeds, ids, live, operations }: StreamDep
     }
   }
 
-  /** Which versions the client knows, and why its own place will not do. */
+  /** Which versions the client knows, what of its topics, and why its own place will not do. */
   function startOf(
     lastEventId: string | undefined,
-    { subjects, records }: { subjects: string; records: readonly OperationRecord[] },
-  ): { versions: number[]; reset?: string } {
-    if (lastEventId === undefined || lastEventId === '') return { versions: records.map(() => 0) };
-    const versions = ids.streamVersions(lastEventId, subjects);
-    if (versions?.every((version, i) => version <= records[i]!.version)) return { versions };
+    { subjects, records, log }: { subjects: string; records: readonly OperationRecord[]; log: TopicStart | undefined },
+  ): { versions: number[]; log: TopicStart | undefined; reset?: string } {
+    if (lastEventId === undefined || lastEventId === '') return { versions: records.map(() => 0), log };
+    const places = ids.streamVersions(lastEventId, subjects);
+    const versions = places?.slice(0, records.length);
+    const position = places?.[records.length];
+    const place: EventPlace | undefined = log && position !== undefined ? { position, epoch: log.epoch } : undefined;
+    if (versions?.every((version, i) => version <= records[i]!.version))
+      return { versions, log: log && { ...log, place: place ?? 'start', isNewest: false } };
     return {
       versions: records.map(({ version }) => version),
+      log: log && { ...log, place: place ?? 'start', isNewest: false },
       reset: versions
         ? 'Last-Event-ID names events that have not happened'
-        : 'Last-Event-ID is no place in the events of these operations',
+        : 'Last-Event-ID is no place in the events of these operations and topics',
     };
   }
 
   async function resetFrame(
     records: readonly OperationRecord[],
-    { at, base, detail }: { at: string; base: string; detail: string },
+    { at, base, detail, topics }: { at: string; base: string; detail: string; topics: readonly string[] },
   ): Promise<string> {
     const documents: string[] = [];
     // One after another: a hundred at once would take the store's connections from everybody else.
     for (const record of records) documents.push(await operations.snapshot(record, base));
-    const data = `{"type":"reset","detail":${JSON.stringify(detail)},"operations":[${documents.join(',')}]}`;
+    // What is kept of topics follows from its beginning.
+    const told = topics.length === 0 ? '' : `,"topics":${JSON.stringify(topics)}`;
+    const data = `{"type":"reset","detail":${JSON.stringify(detail)},"operations":[${documents.join(',')}]${told}}`;
     return frame({ id: at, event: 'reset', data });
   }
 
   return async (exchange) => {
     const { base, namespace, mostMs } = exchange;
-    const named = operationsIn(exchange.query);
+    const { operations: named, topics, query } = streamQuery(exchange.query);
+    const wish = topics.length === 0 ? undefined : { namespace, topics, filter: filterIn(query.get('filter')) };
+    const from = startIn(query.get('from'));
     if (!acceptsStream(exchange.headers('accept')))
       throw new WaitlessError(
         'not-acceptable',
         'a stream is told as text/event-stream; ask for that, or leave out Accept',
       );
     const records = await recordsOf(named, namespace);
-    const subjects = ids.streamSubjects(named, namespace);
-    const { versions, reset } = startOf(exchange.headers('last-event-id'), { subjects, records });
+    const newest = wish && (await topicFeeds.newest(wish));
+    const subjects = ids.streamSubjects(named, namespace, newest && { topics, epoch: newest.epoch });
+    const { versions, log, reset } = startOf(exchange.headers('last-event-id'), {
+      subjects,
+      records,
+      log: newest && {
+        epoch: newest.epoch,
+        place: from === 'now' ? newest : from,
+        isNewest: from === 'now',
+      },
+    });
     const over = records.every(({ finishedAt, version }, i) => finishedAt !== null && versions[i] === version);
-    if (over && reset === undefined) return { status: 204, headers: ['Cache-Control', 'no-store'] };
+    if (over && !log && reset === undefined) return { status: 204, headers: ['Cache-Control', 'no-store'] };
     live.ensureRoom(namespace);
     const placeOf = (places: readonly number[]): string => ids.streamCursor(places, subjects);
-    const before = reset && (await resetFrame(records, { at: placeOf(versions), base, detail: reset }));
-    const told = { named, records, versions, base, before, placeOf };
+    const first = log ? [...versions, log.place === 'start' ? 0 : log.place.position] : versions;
+    const before =
+      reset === undefined
+        ? log?.isNewest
+          ? placeText(placeOf(first))
+          : undefined
+        : await resetFrame(records, { at: placeOf(first), base, detail: reset, topics });
+    const told = { named, records, places: first, base, before, placeOf, wish, log };
     return streamAnswer((reader) => {
       const letGo = live.hold(namespace);
-      const leave = new SharedStream(reader, told).begin(feeds);
+      const leave = new SharedStream(reader, told).begin(feeds, topicFeeds);
       const end = mostMs === undefined ? undefined : setTimeout(() => reader.end(), mostMs);
       reader.onGone(() => {
         clearTimeout(end);
@@ -108,18 +146,27 @@ export function streamHandler({ fetch, feeds, ids, live, operations }: StreamDep
   };
 }
 
+/** From where topics are told. */
+interface TopicStart {
+  epoch: string;
+  place: EventPlace | 'start';
+  isNewest: boolean;
+}
+
 interface Told {
   named: readonly string[];
   records: readonly OperationRecord[];
-  /** Newest version of each that the reader knows. */
-  versions: readonly number[];
+  /** Newest version of each that the reader knows, and after them what it knows of topics. */
+  places: readonly number[];
   base: string;
   /** What stands before the events. */
   before: string | undefined;
-  placeOf: (versions: readonly number[]) => string;
+  placeOf: (places: readonly number[]) => string;
+  wish: TopicWish | undefined;
+  log: TopicStart | undefined;
 }
 
-/** What is told to one reader of many operations. */
+/** What is told to one reader of many operations and topics. */
 class SharedStream {
   readonly #reader: StreamReader;
   readonly #told: Told;
@@ -134,15 +181,17 @@ class SharedStream {
   constructor(reader: StreamReader, told: Told) {
     this.#reader = reader;
     this.#told = told;
-    this.#places = [...told.versions];
-    this.#left = told.named.length;
+    this.#places = [...told.places];
+    // Topics never come to an end.
+    this.#left = told.named.length + (told.log ? 1 : 0);
   }
 
   /** Gives what ends it. */
-  begin(feeds: OperationFeeds): () => void {
+  begin(feeds: OperationFeeds, topicFeeds: Pick<TopicFeeds, 'attach'>): () => void {
     const { before } = this.#told;
     if (before !== undefined) this.#reader.send(pieceOf(before, 1));
     this.#attach(feeds, 0);
+    this.#attachTopics(topicFeeds);
     return () => {
       this.#over = true;
       for (const leave of this.#leaves) leave();
@@ -175,14 +224,45 @@ class SharedStream {
     this.#leaves.push(leave);
   }
 
+  #attachTopics(feeds: Pick<TopicFeeds, 'attach'>): void {
+    const { wish, log, named, placeOf } = this.#told;
+    if (!wish || !log) return;
+    const { place, isNewest, epoch: signedFor } = log;
+    const at = named.length;
+    const follower: TopicFollower = {
+      take: (events, epoch) => {
+        if (epoch !== signedFor) return this.#reader.cut();
+        for (const event of events) {
+          this.#places[at] = event.position;
+          this.#add(topicEventText(event, placeOf(this.#places)));
+        }
+      },
+      reset: (reset, epoch) => {
+        // The places of this stream are signed for a history that is no more: who comes back is told so.
+        if (epoch !== signedFor) return this.#reader.cut();
+        this.#places[at] = placeAfter(reset, epoch).position;
+        this.#add(resetText(reset, placeOf(this.#places)));
+      },
+      ready: () => {
+        this.#send();
+        return this.#reader.taken();
+      },
+      ended: (why) => this.#ended(why),
+    };
+    this.#leaves.push(feeds.attach(wish, { place, isNewest, follower }));
+  }
+
+  #add(text: string): void {
+    if (this.#events++ === 0) setImmediate(() => this.#send());
+    this.#text += text;
+  }
+
   #tell(at: number, events: readonly OperationEvent[]): void {
     const { named, base, placeOf } = this.#told;
-    if (this.#events === 0) setImmediate(() => this.#send());
     for (const event of events) {
       this.#places[at] = event.version;
-      this.#text += eventText(event, { id: named[at]!, base, at: placeOf(this.#places) });
+      this.#add(eventText(event, { id: named[at]!, base, at: placeOf(this.#places) }));
     }
-    this.#events += events.length;
   }
 
   #send(): void {

@@ -13,6 +13,7 @@ import {
   idempotencyKey,
   isTraceparent,
   labels,
+  orderingKey,
   priority,
   refuseUnbuilt,
   resultKey,
@@ -85,6 +86,7 @@ export function readSubmission(
       correlationId: correlation,
       callback,
       labels: labels(headers),
+      orderingKey: orderingKey(headers),
       idempotencyKey: key,
       durability: level,
       timeoutMs: durationField(headers, 'Operation-Timeout'),
@@ -103,6 +105,7 @@ const kept = [
   'Operation-Timeout',
   'Operation-Start-By',
   'Operation-Priority',
+  'Ordering-Key',
   'Result-Key',
   'Callback-Url',
 ] as const;

@@ -2,23 +2,28 @@
 import { WaitlessError } from '@waitless/protocol';
 import { type EventPlace, cursorOf, placeOf, resetOf } from '../../core/event-place.ts';
 import { structuredJson } from '../../core/event-words.ts';
-import { checkTopic, type Publish, type Published, type PublishRequest } from '../../core/publish.ts';
+import { checkTopic, type Publish, type PublishRequest } from '../../core/publish.ts';
 import type { LoggedEvent, TopicEngine } from '../../engine/topics.ts';
 import { type Clock, isoTime } from '../../lib/clock.ts';
 import type { Random } from '../../lib/random.ts';
 import { isTopicPattern, mostTopicLength } from '../../lib/topic-trie.ts';
 import { type Naming, type ReadEvent, readEvents } from '../json/cloud-event.ts';
+import { conflict, orderOf, publishedMembers } from '../json/published.ts';
 import { type Exchange, type FieldLookup, type Handler, jsonAnswer } from './exchange.ts';
 import { durability, idempotencyKey, isTraceparent, orderingKey } from './fields.ts';
 import { limitOf } from './limit.ts';
 import { parseQuery } from './query.ts';
+import { readTopics } from '../json/topic-wish.ts';
 import { asksForStream } from './sse.ts';
+import type { topicStream } from './topic-stream.ts';
 
 export interface TopicHandlersDependencies {
   publish: Pick<Publish, 'publish'>;
   engine: Pick<TopicEngine, 'read'>;
   clock: Clock;
   random: Random;
+  /** The same events as Server-Sent Events. */
+  stream: ReturnType<typeof topicStream>;
 }
 
 /** Of one event; larger ones are better stored elsewhere and named in the event, since every subscriber gets a copy. */
@@ -26,21 +31,25 @@ const mostEventBytes = 1024 * 1024;
 const mostBatchBytes = 16 * 1024 * 1024;
 /** Data in one page; at least one event is shown all the same. */
 const pageBytes = 4 * 1024 * 1024;
+const ofPage = [new Set(['after', 'limit']), 'a page of events takes after and limit'] as const;
+const ofStream = [new Set(['from', 'filter']), 'a stream of events takes from and filter'] as const;
 const batchedType = /^\s*application\/cloudevents-batch\+json\s*(?:;|$)/i;
 
-export function topicHandlers({ publish, engine, clock, random }: TopicHandlersDependencies) {
+export function topicHandlers({ publish, engine, clock, random, stream }: TopicHandlersDependencies) {
   const nonce = (): string => random.nonce();
 
   const post: Handler = async (exchange) => {
     const { headers, rawHeaders, namespace } = exchange;
-    const topic = decoded(exchange.params['topic']!);
+    const topic = topicOf(exchange.params['topic']!);
     checkTopic(topic);
     refuseEncoded(headers);
     const level = durability(headers);
     const ordering = orderingKey(headers);
     const key = idempotencyKey(headers);
     if (key !== null && level === 'none')
-      throw conflict('Operation-Durability: none keeps nothing, so Idempotency-Key cannot be honoured; drop one of the two');
+      throw conflict(
+        'Operation-Durability: none keeps nothing, so Idempotency-Key cannot be honoured; drop one of the two',
+      );
     const type = headers('content-type');
     const isBatch = type !== undefined && batchedType.test(type);
     const body = await exchange.body(isBatch ? mostBatchBytes : mostEventBytes);
@@ -56,43 +65,42 @@ export function topicHandlers({ publish, engine, clock, random }: TopicHandlersD
     if (isBatch) refuseLarge(events);
     const trace = traceOf(headers);
     const published = await publish.publish(
-      events.map(
-        ({ attributes, data, isNamedHere }, at): PublishRequest => ({
-          namespace,
-          topic,
-          attributes:
-            trace === undefined || attributes['traceparent'] !== undefined ? attributes : { ...attributes, ...trace },
-          data,
-          orderingKey: orderOf(attributes, { ordering, at: isBatch ? `/${at}/` : '' }),
-          durability: level,
-          isNamedHere: isNamedHere && key === null,
-        }),
-      ),
+      events.map(({ attributes, data, isNamedHere }, at): PublishRequest => ({
+        namespace,
+        topic,
+        attributes:
+          trace === undefined || attributes['traceparent'] !== undefined ? attributes : { ...attributes, ...trace },
+        data,
+        orderingKey: orderOf(attributes, { ordering, at: isBatch ? `/${at}/` : '' }),
+        durability: level,
+        isNamedHere: isNamedHere && key === null,
+      })),
     );
     exchange.releaseBody();
     if (level === 'none')
       return { status: 202, headers: ['Operation-Durability', 'none', 'Cache-Control', 'no-store'] };
-    return jsonAnswer(202, publishedJson(published), ['Operation-Durability', level]);
+    return jsonAnswer(202, `{${publishedMembers(published)}}`, ['Operation-Durability', level]);
   };
 
   const events: Handler = async (exchange) => {
     const pattern = patternOf(exchange.params['topic']!);
     const query = parseQuery(exchange.query);
+    const isStream = asksForStream(exchange.headers('accept'));
+    const [known, words] = isStream ? ofStream : ofPage;
     for (const name of query.names())
-      if (name !== 'after' && name !== 'limit')
+      if (!known.has(name) && name !== 'token')
         throw new WaitlessError(
           'invalid-parameter',
-          `${JSON.stringify(name.slice(0, 64))} is not known here; a page of events takes after and limit`,
+          `${JSON.stringify(name.slice(0, 64))} is not known here; ${words}`,
         );
-    if (asksForStream(exchange.headers('accept')))
-      throw new WaitlessError(
-        'not-implemented',
-        'topics as Server-Sent Events are not built yet; ask for application/json',
-      );
+    if (isStream) return stream(exchange, { topics: readTopics([pattern], 'the topic'), query });
     const after = query.get('after');
     const place = after === undefined ? undefined : placeOf(after);
     if (after !== undefined && place === undefined)
-      throw new WaitlessError('invalid-cursor', 'after must be a position or the next of a page before; leave it out for the oldest event that is kept');
+      throw new WaitlessError(
+        'invalid-cursor',
+        'after must be a position or the next of a page before; leave it out for the oldest event that is kept',
+      );
     return jsonAnswer(200, await pageOf(exchange, { pattern, place, limit: limitOf(query.get('limit')) }));
   };
 
@@ -120,21 +128,12 @@ export function topicHandlers({ publish, engine, clock, random }: TopicHandlersD
 const itemJson = (event: LoggedEvent): string =>
   `{"position":${event.position},"topic":"${event.topic}","event":${structuredJson(event)}}`;
 
-function publishedJson(published: readonly Published[]): string {
-  const ids = JSON.stringify(published.map(({ id }) => id));
-  const positions = published.map(({ position }) => position).join();
-  const repeated = published.some((one) => one.repeated)
-    ? `,"repeated":[${published.map((one) => one.repeated).join()}]`
-    : '';
-  return `{"ids":${ids},"positions":[${positions}]${repeated}}`;
-}
-
 /** The listener has seen to it that the encoding is whole. */
-const decoded = (raw: string): string => (raw.includes('%') ? decodeURIComponent(raw) : raw);
+export const topicOf = (raw: string): string => (raw.includes('%') ? decodeURIComponent(raw) : raw);
 
 /** Topics to read: a name, or a pattern of names. */
 export function patternOf(raw: string): string {
-  const pattern = decoded(raw);
+  const pattern = topicOf(raw);
   if (isTopicPattern(pattern)) return pattern;
   throw new WaitlessError(
     /[*#]/.test(pattern) ? 'invalid-filter' : 'invalid-name',
@@ -160,25 +159,6 @@ function refuseLarge(events: readonly ReadEvent[]): void {
         `/${at} has more data than the limit of ${mostEventBytes} bytes of one event`,
         { members: { limitBytes: mostEventBytes, accepted: false } },
       );
-}
-
-const conflict = (detail: string): WaitlessError =>
-  new WaitlessError('conflicting-headers', detail, { members: { accepted: false } });
-
-/** The header is for all events of a request; the extension `partitionkey` of CloudEvents is one event's own. */
-function orderOf(
-  { partitionkey: own }: ReadEvent['attributes'],
-  { ordering, at }: { ordering: string | null; at: string },
-): string | null {
-  if (own === undefined) return ordering;
-  const key = String(own);
-  if (key === '' || key.length > 255)
-    throw new WaitlessError('invalid-cloudevent', `${at}partitionkey must be 1 to 255 characters`, {
-      members: { accepted: false },
-    });
-  if (ordering !== null && ordering !== key)
-    throw conflict(`Ordering-Key and the attribute ${at}partitionkey name different keys; drop one of them`);
-  return key;
 }
 
 /** The trace that the publish is a part of goes on with its events. */

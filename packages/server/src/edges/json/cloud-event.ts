@@ -116,8 +116,11 @@ function readStructured(scan: JsonScan, at: string): ReadEvent {
   let base64: Buffer | undefined;
   if (scan.next() !== openBrace) throw wrong(`${at === '' ? 'the body' : at} must be a JSON object`);
   scan.take(openBrace);
+  let members = 0;
   if (!scan.take(closeBrace)) {
     do {
+      // Counted as they come, so that a million of them are never put together. One of them may be data.
+      if (++members > mostAttributes + 1) throw tooMany(at);
       scan.string();
       const name = scan.text();
       scan.need(colon, 'after a key');
@@ -177,11 +180,11 @@ function setAttribute(
     throw wrong(`${at}/${name.slice(0, 64)} is no attribute name: lower-case letters and digits, 64 at most`);
   if (Object.hasOwn(attributes, name)) throw wrong(`${at}/${name} stands twice`);
   // As the JSON format says, null is an attribute that is not there.
-  if (value === undefined) return;
-  if (Object.keys(attributes).length === mostAttributes)
-    throw wrong(`${at === '' ? 'the event' : at} has more than ${mostAttributes} attributes`);
-  attributes[name] = value;
+  if (value !== undefined) attributes[name] = value;
 }
+
+const tooMany = (at: string): WaitlessError =>
+  wrong(`${at === '' ? 'the event' : at} has more than ${mostAttributes} attributes`);
 
 function fromBase64(text: string, at: string): Buffer {
   const bytes = Buffer.from(text, 'base64');
@@ -203,6 +206,7 @@ function binaryAttributes(rawHeaders: readonly string[]): [string, string][] {
 
 function readBinary(fields: readonly [string, string][], type: string | undefined): Record<string, unknown> {
   const attributes: Record<string, unknown> = {};
+  if (fields.length > mostAttributes) throw tooMany('');
   for (const [field, value] of fields)
     setAttribute(attributes, { name: field.slice(3), value: decoded(field, value), at: 'header ce-' });
   if (Object.hasOwn(attributes, 'datacontenttype'))

@@ -17,6 +17,9 @@ export interface Frame {
   data: string | undefined;
   /** Source text of `headers`. */
   headers: Buffer | undefined;
+  /** Source text of `event` and of `events`. */
+  event: Buffer | undefined;
+  events: Buffer | undefined;
 }
 
 /** A frame that cannot be one, with its ref as far as it could be read. */
@@ -59,7 +62,17 @@ function readFrame(scan: JsonScan, at: string): Frame | Broken {
   }
   scan.take(openBrace);
   const value: Record<string, unknown> = {};
-  const frame: Frame = { type: '', ref: undefined, at, value, body: undefined, data: undefined, headers: undefined };
+  const frame: Frame = {
+    type: '',
+    ref: undefined,
+    at,
+    value,
+    body: undefined,
+    data: undefined,
+    headers: undefined,
+    event: undefined,
+    events: undefined,
+  };
   if (!scan.take(closeBrace)) {
     do {
       scan.string();
@@ -96,9 +109,15 @@ function readMember(scan: JsonScan, key: string, frame: Frame): unknown {
     frame.data = scan.source().toString('utf8');
     return true;
   }
+  // The word of a watch for which events it wants is a text.
   if (isText) {
     scan.string();
     return scan.text();
+  }
+  if (key === 'event' || key === 'events') {
+    scan.value();
+    frame[key] = scan.source();
+    return true;
   }
   scan.value(mostDepth - 2);
   if (key !== 'headers') return JSON.parse(scan.source().toString('utf8'));

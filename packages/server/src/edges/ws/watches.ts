@@ -54,9 +54,7 @@ export class Watches {
   /** The frame `watch`. Throws for one that is wrong. */
   async watch(frame: Frame): Promise<void> {
     const { ref, at, value } = frame;
-    const shape = new Shape(value, at, ['operations', 'topics', 'after', 'events', 'include']);
-    if (shape.has('topics'))
-      throw new WaitlessError('not-implemented', `${at}/topics is not built yet; leave it out and name operations`);
+    const shape = new Shape(value, at, ['operations', 'after', 'events', 'include']);
     const asked = operationsIn(shape, at);
     const after = afterIn(shape.any('after'), { at: `${at}/after`, asked });
     const wish = { ref, events: eventsIn(shape, 'events', at) ?? 'all', includes: includesIn(shape, at) };
@@ -242,12 +240,7 @@ export class Watches {
 
   /** The frame `unwatch`. */
   unwatch(frame: Frame): void {
-    const shape = new Shape(frame.value, frame.at, ['operations', 'topics', 'watch']);
-    if (shape.has('topics'))
-      throw new WaitlessError(
-        'not-implemented',
-        `${frame.at}/topics is not built yet; leave it out and name operations`,
-      );
+    const shape = new Shape(frame.value, frame.at, ['operations', 'watch']);
     const asked = operationsIn(shape, frame.at);
     const ref = shape.text('watch', { most: streamLimits.refCharacters, least: 1 });
     for (const id of asked) {

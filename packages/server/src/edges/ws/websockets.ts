@@ -4,6 +4,7 @@ import type { WebSocket, WebSocketServer } from 'ws';
 import type { BodyBudget } from '../../core/body-budget.ts';
 import type { Live } from '../../core/live.ts';
 import type { Reply } from '../../core/reply.ts';
+import type { TopicFeeds } from '../../core/topic-feed.ts';
 import type { OperationRecord } from '../../engine/engine.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Service } from '../../lib/service.ts';
@@ -14,9 +15,11 @@ import { Answers } from './answers.ts';
 import { Connection, Outbox } from './connection.ts';
 import { judgeHandshake, type Welcome } from './handshake.ts';
 import { type Frame, readFrames } from './read-frames.ts';
+import { Publishes, type PublishesDependencies } from './publishes.ts';
 import type { Session } from './session.ts';
 import { type SubmitDependencies, Submits } from './submits.ts';
 import { refMember } from './text-frame.ts';
+import { TopicWatches } from './topic-watches.ts';
 import { type WatchDependencies, Watches } from './watches.ts';
 import { type WorkerDependencies, Workers } from './workers.ts';
 
@@ -24,8 +27,10 @@ export interface WebSocketDependencies
   extends
     Omit<WatchDependencies, 'fetch' | 'live'>,
     SubmitDependencies,
+    PublishesDependencies,
     Omit<WorkerDependencies, 'reply' | 'services'> {
   auth: Pick<Auth, 'allowsOrigin' | 'namespace'>;
+  topicFeeds: Pick<TopicFeeds, 'attach' | 'newest'>;
   services: WorkerDependencies['services'];
   fetch: WatchDependencies['fetch'] & { cancel: (id: string, namespace: string) => Promise<OperationRecord> };
   live: WatchDependencies['live'] & Pick<Live, 'ensureRoom' | 'hold'>;
@@ -57,10 +62,11 @@ export class WebSockets implements Service {
     this.#d = dependencies;
     const submits = new Submits(dependencies);
     const answers = new Answers(dependencies);
+    const publishes = new Publishes(dependencies);
     this.#handlers = new Map<string, FrameHandler>([
       ['submit', (session, frame) => submits.take(session, frame)],
-      ['watch', ({ watches }, frame) => watches.watch(frame)],
-      ['unwatch', ({ watches }, frame) => watches.unwatch(frame)],
+      ['watch', ({ watches, topics }, frame) => (ofTopics(frame) ? topics : watches).watch(frame)],
+      ['unwatch', ({ watches, topics }, frame) => (ofTopics(frame) ? topics : watches).unwatch(frame)],
       ['cancel', (session, frame) => this.#cancel(session, frame)],
       ['work', ({ workers }, frame) => workers.work(frame)],
       ['reply', answers.reply],
@@ -69,7 +75,7 @@ export class WebSockets implements Service {
       ['extend', answers.extend],
       ['progress', answers.progress],
       ['ping', ping],
-      ['publish', notBuilt],
+      ['publish', (session, frame) => publishes.take(session, frame)],
     ]);
   }
 
@@ -118,6 +124,7 @@ export class WebSockets implements Service {
     const session: Session = {
       connection,
       watches: new Watches(this.#d, connection),
+      topics: new TopicWatches(this.#d, connection),
       workers: new Workers(this.#d, connection),
     };
     this.#sessions.add(session);
@@ -164,7 +171,7 @@ export class WebSockets implements Service {
       if (connection.visit && !openToTokens.has(frame.type))
         throw new WaitlessError(
           'insufficient-scope',
-          'a read-only token watches its operations and nothing else; connect with an API key',
+          'a read-only token watches its operations and topics, and nothing else; connect with an API key',
         );
       const doing = handler(session, frame);
       if (doing instanceof Promise) doing.catch((error: unknown) => this.#refuse(session, frame, error));
@@ -234,6 +241,5 @@ function ping({ connection }: Session, { ref, at, value }: Frame): void {
   connection.send(`{"type":"pong"${refMember(ref)}}`);
 }
 
-function notBuilt(): void {
-  throw new WaitlessError('not-implemented', 'topics are not built yet: nothing can be published');
-}
+/** One frame is about operations or about topics; with both, what is too much is named. */
+const ofTopics = ({ value }: Frame): boolean => Object.hasOwn(value, 'topics') && !Object.hasOwn(value, 'operations');
