@@ -9,8 +9,6 @@ export interface CommandSettings {
   command: string;
   cwd: string;
   env: Readonly<Record<string, string | undefined>>;
-  /** Media type of what it prints; looked at where undefined. */
-  contentType: string | undefined;
   onStderr: (chunk: Buffer) => void;
   /** Ends the command at once: this process is about to end. */
   hurry: AbortSignal;
@@ -53,12 +51,32 @@ export const variablesOf = (job: Job): Record<string, string> => ({
   WAITLESS_DEADLINE: job.deadline ?? '',
 });
 
-/** Runs the command to its end. Rejects with CommandFailed; a job that is not wanted any more ends the command. */
-export async function execJob(settings: CommandSettings, job: Job): Promise<Reply> {
-  const { stdout, lastLine, code, signal } = await run(settings, job);
+/** What a command works on. */
+export interface CommandWork {
+  /** Its input. */
+  body: Uint8Array;
+  /** Beside those of this process. */
+  variables: Readonly<Record<string, string>>;
+  /** Its work is not wanted any more: ends the command. */
+  signal: AbortSignal;
+}
+
+/** Runs the command to its end; what it prints is the reply, of this media type or of one that it looks like. Rejects with CommandFailed. */
+export async function execJob(
+  settings: CommandSettings & { contentType: string | undefined },
+  job: Job,
+): Promise<Reply> {
+  const { body, signal } = job;
+  const stdout = await runCommand(settings, { body, signal, variables: variablesOf(job) });
+  return { headers: { 'Content-Type': settings.contentType ?? mediaTypeOf(stdout) }, body: stdout };
+}
+
+/** Runs the command to its end and resolves with what it printed. Rejects with CommandFailed. */
+export async function runCommand(settings: CommandSettings, work: CommandWork): Promise<Buffer> {
+  const { stdout, lastLine, code, signal } = await run(settings, work);
   const says = lastLine === '' ? '' : `${lastLine} `;
   if (signal !== null) throw new CommandFailed('command-killed', `${says}(killed by ${signal})`, true);
-  if (code === 0) return { headers: { 'Content-Type': settings.contentType ?? mediaTypeOf(stdout) }, body: stdout };
+  if (code === 0) return stdout;
   const message = `${says}(exit code ${code})`;
   if (code === retryLater) throw new CommandFailed('retry-later', message, true);
   // The worker is at fault here and not the job, so another worker may do it.
@@ -73,13 +91,13 @@ interface Ended {
   signal: NodeJS.Signals | null;
 }
 
-function run({ command, cwd, env, onStderr, hurry }: CommandSettings, job: Job): Promise<Ended> {
+function run({ command, cwd, env, onStderr, hurry }: CommandSettings, work: CommandWork): Promise<Ended> {
   // A group of its own: Ctrl-C in the terminal must not end what is to be finished, and everything that it starts can be ended with it.
   const grouped = process.platform !== 'win32';
   const child = spawn(command, {
     shell: true,
     cwd,
-    env: { ...env, ...variablesOf(job) },
+    env: { ...env, ...work.variables },
     stdio: ['pipe', 'pipe', 'pipe'],
     detached: grouped,
   });
@@ -96,8 +114,8 @@ function run({ command, cwd, env, onStderr, hurry }: CommandSettings, job: Job):
     send('SIGTERM');
     timer ??= setTimeout(() => send('SIGKILL'), patienceMs);
   };
-  job.signal.addEventListener('abort', end, { once: true });
-  if (job.signal.aborted) end();
+  work.signal.addEventListener('abort', end, { once: true });
+  if (work.signal.aborted) end();
   const kill = (): void => send('SIGKILL');
   hurry.addEventListener('abort', kill, { once: true });
 
@@ -115,7 +133,7 @@ function run({ command, cwd, env, onStderr, hurry }: CommandSettings, job: Job):
   });
   // A command need not read its input.
   child.stdin.on('error', () => undefined);
-  child.stdin.end(job.body);
+  child.stdin.end(work.body);
 
   return new Promise<Ended>((resolve, reject) => {
     child.once('error', reject);
@@ -126,7 +144,7 @@ function run({ command, cwd, env, onStderr, hurry }: CommandSettings, job: Job):
     });
   }).finally(() => {
     clearTimeout(timer);
-    job.signal.removeEventListener('abort', end);
+    work.signal.removeEventListener('abort', end);
     hurry.removeEventListener('abort', kill);
   });
 }

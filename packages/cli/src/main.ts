@@ -4,19 +4,25 @@ import { type CommandContext, type CommandModule, settleOptionalWait } from './c
 import { backup } from './commands/backup.ts';
 import { bench } from './commands/bench.ts';
 import { cancel } from './commands/cancel.ts';
+import { consume } from './commands/consume.ts';
+import { deadLetters } from './commands/dead-letters.ts';
 import { dev } from './commands/dev.ts';
 import { doctor } from './commands/doctor.ts';
 import { get } from './commands/get.ts';
 import { keys } from './commands/keys.ts';
 import { listen } from './commands/listen.ts';
 import { ls } from './commands/ls.ts';
+import { publish } from './commands/publish.ts';
 import { purge } from './commands/purge.ts';
+import { redrive } from './commands/redrive.ts';
 import { restore } from './commands/restore.ts';
 import { result } from './commands/result.ts';
 import { secrets } from './commands/secrets.ts';
 import { serve } from './commands/serve.ts';
 import { services } from './commands/services.ts';
 import { submit } from './commands/submit.ts';
+import { subscriptions } from './commands/subscriptions.ts';
+import { tail } from './commands/tail.ts';
 import { timeline } from './commands/timeline.ts';
 import { watch } from './commands/watch.ts';
 import { worker } from './commands/worker.ts';
@@ -38,6 +44,12 @@ const commands: readonly CommandModule[] = [
   cancel,
   services,
   worker,
+  publish,
+  tail,
+  subscriptions,
+  consume,
+  deadLetters,
+  redrive,
   purge,
   backup,
   restore,
@@ -124,6 +136,7 @@ function createProgram({ terminal, output }: CommandContext): Command {
   npx waitless serve --target score=http://127.0.0.1:9001       in front of your own slow API
   npx waitless submit score -d '{"customerId":"42"}' --wait     hand a request over and wait for the result
   npx waitless ls --status running                              what is going on
+  npx waitless tail 'orders.**'                                 follow events as they happen
 `,
     );
 }

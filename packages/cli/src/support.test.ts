@@ -100,7 +100,7 @@ export async function fakeServer(
         headers: request.headers,
         body: Buffer.concat(chunks),
       };
-      if (one.path === '/v1/stream' || (!streams && one.path.endsWith('/events')))
+      if (one.path === '/v1/stream' || (!streams && /^\/v1\/operations\/\w+\/events$/.test(one.path)))
         return sendProblem(response, 501, 'not-implemented', 'there are no streams here');
       seen.push(one);
       answer(one, response);

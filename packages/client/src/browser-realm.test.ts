@@ -64,6 +64,13 @@ async function tryOut(url: string): Promise<void> {
   assert.equal((await verifyWebhook({ headers, body: received, secrets })).id, 'msg_1');
   await assert.rejects(verifyWebhook({ headers, body: 'else', secrets }), { code: 'webhook-refused' });
 
+  const { position } = await client.publish('orders', received);
+  assert.equal(position, 1);
+  for await (const event of client.subscribe('orders', { from: 'start' })) {
+    assert.deepEqual([event.topic, ...event.bytes], ['orders', 0, 255, 10]);
+    break;
+  }
+
   let worked: () => void;
   const once = new Promise<void>((resolve) => (worked = resolve));
   const worker = client.worker('jobs', (job) => {

@@ -37,7 +37,7 @@ export interface ClientOptions {
   /** Where the server listens, such as `http://127.0.0.1:7878`; may have a path when a proxy puts it below one. */
   url: string;
   apiKey?: string | undefined;
-  /** Instead of a key, in a browser that has none: a token of `token()`. The client can look at its operations, and nothing else. */
+  /** Instead of a key, in a browser that has none: a token of `token()`. The client can look at its operations and topics, and nothing else. */
   token?: string | undefined;
   /** Replaces the global `fetch`, for tests, proxies or tracing. */
   fetch?: typeof globalThis.fetch | undefined;
@@ -84,7 +84,7 @@ export interface WaitlessClient extends EventVerbs {
   listAll(filters?: ListFilters): AsyncIterable<Operation>;
   /** Oldest first. */
   timeline(id: string, options?: { signal?: AbortSignal | undefined }): Promise<TimelineEntry[]>;
-  /** A read-only token for some operations, to be handed to a browser that then calls `createClient({ url, token })`. */
+  /** A read-only token for some operations and topics, to be handed to a browser that then calls `createClient({ url, token })`. */
   token(options: TokenOptions): Promise<ReadToken>;
   services(options?: { signal?: AbortSignal | undefined }): Promise<ServiceSummary[]>;
   /** The state now and after every change, to the end, of one operation or of each of several; survives restarts of the server. */

@@ -1,6 +1,6 @@
 // Puts an event into the words of CloudEvents 1.0: JSON whose data is the text, the bytes or the value that it was given.
 import { WaitlessError } from '@waitless/protocol';
-import { base64, jsonBytes, toBytes } from './body.ts';
+import { base64, jsonBytes, toBytes, utf8 } from './body.ts';
 import { jsonType } from './topic-event.ts';
 
 /** Text and bytes go as they are; anything else goes as JSON. */
@@ -26,10 +26,10 @@ export interface EventAttributes {
   extensions?: Readonly<Record<string, string | number | boolean>> | undefined;
 }
 
-/** An event of several that are published together. */
-export interface NewTopicEvent extends EventAttributes {
-  data?: EventData | undefined;
-}
+/** An event of several that are published together: by its parts, or as a whole in structured JSON, as the `cloudEvent` of one that was read. */
+export type NewTopicEvent =
+  | (EventAttributes & { data?: EventData | undefined; cloudEvent?: undefined })
+  | { cloudEvent: string };
 
 /** What an event is called where the caller does not say. */
 export interface Naming {
@@ -42,14 +42,18 @@ export const defaultSource = '/waitless-client';
 
 const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** The JSON of an event. What it holds is judged by the server, but for what cannot be written. */
-export function eventJson(event: NewTopicEvent, naming: Naming): string {
-  const { type, source, id, subject, time, orderingKey, extensions, data } = event;
+/** The JSON of an event and its id. What it holds is judged by the server, but for what cannot be written. */
+export function eventJson(event: NewTopicEvent, naming: Naming): { id: string; json: string } {
+  if (event.cloudEvent !== undefined) {
+    const { id } = (JSON.parse(checkedJson(event.cloudEvent)) ?? {}) as { id?: unknown };
+    return { id: String(id), json: event.cloudEvent };
+  }
+  const { type, source, id = naming.id, subject, time, orderingKey, extensions, data } = event;
   const written = data === undefined ? undefined : dataOf(data, event.dataContentType);
   const head = JSON.stringify({
     ...extensions,
     specversion: '1.0',
-    id: id ?? naming.id,
+    id,
     source: source ?? defaultSource,
     type: type ?? naming.topic,
     subject,
@@ -57,7 +61,7 @@ export function eventJson(event: NewTopicEvent, naming: Naming): string {
     datacontenttype: written?.type ?? event.dataContentType,
     partitionkey: orderingKey,
   });
-  return written === undefined ? head : `${head.slice(0, -1)},${written.member}}`;
+  return { id, json: written === undefined ? head : `${head.slice(0, -1)},${written.member}}` };
 }
 
 function timeText(time: Date | string): string {
@@ -73,17 +77,17 @@ function dataOf(data: EventData, given: string | undefined): { member: string; t
     // Text that says it is JSON is JSON already, and stays as it was written.
     return jsonType.test(type)
       ? { member: `"data":${checkedJson(data)}`, type }
-      : { member: `"data":${JSON.stringify(data.toWellFormed?.() ?? data)}`, type };
+      : { member: `"data":${JSON.stringify(new TextDecoder('utf-8', { ignoreBOM: true }).decode(utf8(data)))}`, type };
   }
-  if (data instanceof ArrayBuffer || ArrayBuffer.isView(data)) {
+  const { bytes, contentType } = typeof data === 'object' && data !== null ? toBytes(data) : jsonBytes(data);
+  if (contentType === undefined) {
     const type = given ?? 'application/octet-stream';
-    const { bytes } = toBytes(data as Uint8Array);
     return jsonType.test(type)
       ? { member: `"data":${checkedJson(decoded(bytes))}`, type }
       : { member: `"data_base64":"${base64(bytes)}"`, type };
   }
-  const type = given ?? 'application/json';
-  const text = new TextDecoder().decode(jsonBytes(data).bytes);
+  const type = given ?? contentType;
+  const text = new TextDecoder().decode(bytes);
   // A value under a type of text, as a document of a format of its own: its JSON is that text.
   return { member: `"data":${jsonType.test(type) ? text : JSON.stringify(text)}`, type };
 }

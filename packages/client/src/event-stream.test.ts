@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Message, messages } from './event-stream.ts';
 
+const places: string[] = [];
+
 async function read(...pieces: (string | Uint8Array)[]): Promise<Message[]> {
   const body = new ReadableStream<Uint8Array>({
     start(controller) {
@@ -12,16 +14,17 @@ async function read(...pieces: (string | Uint8Array)[]): Promise<Message[]> {
     },
   });
   const found = [];
-  for await (const message of messages(body)) found.push(message);
+  const onPlace = (id: string): void => void places.push(id);
+  for await (const message of messages(body, undefined, onPlace)) found.push(message);
   return found;
 }
 
 const text =
-  'id: a_1\r\nevent: running\r\ndata: {"a":\r\ndata: "ü"}\r\n\r\n: comment\r\n\r\nid: a_2\ndata:x\n\nid: a_3\ndata\n\n';
+  'id: a_1\r\nevent: running\r\ntopic: a.b\r\ndata: {"a":\r\ndata: "ü"}\r\n\r\n: comment\r\n\r\nid: a_2\ndata:x\n\nid: a_3\ndata\n\n';
 const expected = [
-  { id: 'a_1', event: 'running', data: '{"a":\n"ü"}' },
-  { id: 'a_2', event: 'message', data: 'x' },
-  { id: 'a_3', event: 'message', data: '' },
+  { id: 'a_1', event: 'running', data: '{"a":\n"ü"}', more: { topic: 'a.b' } },
+  { id: 'a_2', event: 'message', data: 'x', more: {} },
+  { id: 'a_3', event: 'message', data: '', more: {} },
 ];
 
 test('events are the same wherever the stream is cut, in the middle of a character or a line end too', async () => {
@@ -34,9 +37,13 @@ test('events are the same wherever the stream is cut, in the middle of a charact
 
 test('what the stream breaks off in is no event, and fields that mean nothing are passed over', async () => {
   assert.deepEqual(await read('id: 1\ndata: x\n'), []);
-  assert.deepEqual(await read('retry: 5\nother: y\nid: 2\n\ndata: z\n\n'), [{ id: '2', event: 'message', data: 'z' }]);
+  const more = { retry: '5', other: 'y' };
+  assert.deepEqual(await read('gone: x\n\nid: 2\n\nretry: 5\nother: y\ndata: z\n\n'), [
+    { id: '2', event: 'message', data: 'z', more },
+  ]);
+  assert.deepEqual(places.at(-1), '2', 'where the reader stands before the first event');
   assert.deepEqual(await read('id: 1\rdata: x\r\r'), []);
-  assert.deepEqual(await read('id: 1\rdata: x\r\r:\n'), [{ id: '1', event: 'message', data: 'x' }]);
+  assert.deepEqual(await read('id: 1\rdata: x\r\r:\n'), [{ id: '1', event: 'message', data: 'x', more: {} }]);
 });
 
 test('whoever stops reading lets go of the stream', async () => {

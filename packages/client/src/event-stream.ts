@@ -5,6 +5,8 @@ export interface Message {
   id: string;
   event: string;
   data: string;
+  /** Fields beside those that every such stream has, as the topic of an event. */
+  more: Readonly<Record<string, string>>;
 }
 
 /** The events of a stream as they come; what is not ended by an empty line at its end is none. */
@@ -12,10 +14,12 @@ export async function* messages(
   body: ReadableStream<Uint8Array>,
   /** Called for all that arrives, comments included. */
   onSign: () => void = () => {},
+  /** Called with an id that comes without an event: where the reader stands. */
+  onPlace: (id: string) => void = () => {},
 ): AsyncGenerator<Message, void, void> {
   const reader = body.getReader();
   const decoder = new TextDecoder();
-  const open = { id: '', event: '', data: [] as string[] };
+  const open: Open = { id: '', event: '', data: [], more: {} };
   let rest = '';
   try {
     for (;;) {
@@ -29,10 +33,15 @@ export async function* messages(
       for (const line of lines) {
         if (line !== '') take(open, line);
         else if (open.data.length > 0) {
-          yield { id: open.id, event: open.event || 'message', data: open.data.join('\n') };
+          yield { id: open.id, event: open.event || 'message', data: open.data.join('\n'), more: open.more };
           open.data = [];
           open.event = '';
-        } else open.event = '';
+          open.more = {};
+        } else {
+          open.event = '';
+          open.more = {};
+          if (open.id !== '') onPlace(open.id);
+        }
       }
     }
   } finally {
@@ -41,11 +50,19 @@ export async function* messages(
   }
 }
 
-function take(open: { id: string; event: string; data: string[] }, line: string): void {
+interface Open {
+  id: string;
+  event: string;
+  data: string[];
+  more: Record<string, string>;
+}
+
+function take(open: Open, line: string): void {
   const colon = line.indexOf(':');
   const name = colon < 0 ? line : line.slice(0, colon);
   const value = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '');
   if (name === 'data') open.data.push(value);
   else if (name === 'event') open.event = value;
   else if (name === 'id' && !value.includes('\0')) open.id = value;
+  else if (name !== '' && name !== 'id') open.more[name] = value;
 }

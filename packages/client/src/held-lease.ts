@@ -1,17 +1,10 @@
 // One lease from the moment it is taken until its answer is recorded: the handler runs, and a heartbeat keeps the lease.
 import type { Lease, OperationProgress } from '@waitless/protocol';
 import { WaitlessError } from '@waitless/protocol';
-import { pauseMs } from './backoff.ts';
 import { failureOf, type Handler, type Job, jobOf, type Verdict, verdictOf } from './job.ts';
+import { isLoss, keepLease } from './keep-lease.ts';
 import type { Seams } from './seams.ts';
 import { isNobodys } from './work-line.ts';
-
-/** Codes after which the lease is not ours any more. */
-const lost: ReadonlySet<string> = new Set(['cancelled', 'lease-lost', 'not-found', 'result-already-recorded']);
-
-/** Whether an error says that nothing can be told about this lease any more. */
-export const isLoss = (error: unknown): error is WaitlessError =>
-  error instanceof WaitlessError && lost.has(error.code);
 
 /** The token of a request that nobody keeps: its answer goes nowhere, so nothing is told about it. */
 const nobodys = 'none';
@@ -41,8 +34,7 @@ export function holdLease(
   seams: Seams,
 ): HeldLease {
   const { token } = lease;
-  const kept = token !== nobodys && !isNobodys(token);
-  let nudge = new AbortController();
+  const isKept = token !== nobodys && !isNobodys(token);
   const wanted = new AbortController();
   const ended = new AbortController();
   const abandon = (reason: unknown): void => {
@@ -53,7 +45,7 @@ export function holdLease(
     signal: wanted.signal,
     async progress(report) {
       wanted.signal.throwIfAborted();
-      if (!kept) return;
+      if (!isKept) return;
       try {
         await calls.progress(report, ended.signal);
       } catch (error) {
@@ -65,27 +57,9 @@ export function holdLease(
     },
   });
 
-  /** Every third of the lease, so that two beats may fail before it is over. */
-  async function heartbeat(): Promise<void> {
-    const beatMs = (leaseSeconds * 1_000) / 3;
-    for (let failures = 0; ;) {
-      const pause =
-        failures === 0 ? beatMs : Math.min(beatMs, pauseMs({ failures: failures - 1, random: seams.random }));
-      await seams
-        .sleep(pause, AbortSignal.any([ended.signal, nudge.signal]))
-        .catch(() => ended.signal.throwIfAborted());
-      nudge = new AbortController();
-      try {
-        await calls.extend(ended.signal);
-        failures = 0;
-      } catch (error) {
-        if (isLoss(error)) return abandon(error);
-        failures++;
-      }
-    }
-  }
-  // Only the end of the lease ends the heartbeat, by an abort.
-  if (kept) heartbeat().catch(() => {});
+  const kept = isKept
+    ? keepLease({ leaseSeconds, extend: (signal) => calls.extend(signal), lost: abandon, ended: ended.signal }, seams)
+    : undefined;
 
   return {
     token,
@@ -100,7 +74,7 @@ export function holdLease(
       }
       return wanted.signal.aborted || token === nobodys ? undefined : verdict;
     },
-    check: () => nudge.abort(),
+    check: () => kept?.check(),
     abandon,
     end: () => ended.abort(),
   };

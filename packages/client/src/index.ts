@@ -4,6 +4,7 @@ export type { Query } from './address.ts';
 export type { BatchEntry, BatchOutcome } from './batch.ts';
 export type { RequestBody } from './body.ts';
 export { OperationFailed } from './failed.ts';
+export type { ConsumedEvent, ConsumeOptions, Consumer, EventHandler } from './consume.ts';
 export type { EventAttributes, EventData, NewTopicEvent } from './cloud-event.ts';
 export type { EventsOptions } from './events.ts';
 export type { EventVerbs } from './event-verbs.ts';
@@ -18,11 +19,21 @@ export type { Seams } from './seams.ts';
 export { type CheckedResponse, ContractBroken, type Service, type ServiceContract } from './service.ts';
 export type { SchemaInput, SchemaIssue, SchemaOutput, SchemaVerdict, StandardSchema } from './standard-schema.ts';
 export type { SocketClass, SocketLike } from './socket.ts';
+export type { LiveEvent, SubscribeOptions } from './subscribe.ts';
 export type { SubmitOptions, SubmitOutcome } from './submit.ts';
+export type {
+  DeadLetter,
+  EventFilter,
+  OpenDelivery,
+  PageOptions,
+  Subscription,
+  SubscriptionDocument,
+  SubscriptionVerbs,
+} from './subscriptions.ts';
 export type { ReadToken, TokenOptions } from './token.ts';
 export type { Topic } from './topic.ts';
 export type { TopicEvent } from './topic-event.ts';
-export type { HistoryOptions, HistoryPage, HistoryReset } from './topics.ts';
+export type { HistoryOptions, HistoryPage, HistoryReset, TopicSettings, TopicSummary } from './topics.ts';
 export type { WaitOptions } from './wait.ts';
 export type { FollowOptions, WatchOptions } from './watch.ts';
 export {

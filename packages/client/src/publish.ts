@@ -50,9 +50,9 @@ export async function publish(
     );
   const path = topicPath('publishEvents', topic);
   const time = new Date().toISOString();
-  const named = events.map((event) => ({ ...event, id: event.id ?? seams.newName() }));
+  const named = events.map((event) => eventJson(event, { topic, id: seams.newName(), time }));
   // Always as a batch: a request with one event may be no larger than that event, and base64 is.
-  const body = utf8(`[${named.map((event) => eventJson(event, { topic, id: event.id, time })).join(',')}]`);
+  const body = utf8(`[${named.map(({ json }) => json).join(',')}]`);
   if (events.length === 0) return [];
   const send = async (): Promise<PublishedEvent[]> => {
     const headers = new Headers({ 'Content-Type': 'application/cloudevents-batch+json', Accept: 'application/json' });

@@ -11,13 +11,14 @@ test('token() asks for one as the wire has it, with the key', async (t) => {
   const client = createClient({ url, apiKey: 'k' });
   assert.deepEqual(await client.token({ operations: ['a', 'b'], expiresIn: '5m' }), made);
   assert.deepEqual(await client.token({ operations: ['a'] }), made);
+  assert.deepEqual(await client.token({ topics: ['orders.*'] }), made);
   assert.deepEqual(
     seen.map(({ method, url: path, headers }) => [method, path, headers['content-type'], headers.authorization]),
-    Array.from({ length: 2 }, () => ['POST', '/v1/tokens', 'application/json', 'Bearer k']),
+    Array.from({ length: 3 }, () => ['POST', '/v1/tokens', 'application/json', 'Bearer k']),
   );
   assert.deepEqual(
     seen.map(({ body }) => JSON.parse(body.toString()) as unknown),
-    [{ operations: ['a', 'b'], expiresIn: '5m' }, { operations: ['a'] }],
+    [{ operations: ['a', 'b'], expiresIn: '5m' }, { operations: ['a'] }, { topics: ['orders.*'] }],
   );
 });
 
@@ -30,6 +31,7 @@ test('a client with a token looks with it, and sends it and anything else nowher
   const { url, seen } = await serve(t, ({ url: path }, response) => {
     if (path.includes('/result'))
       response.writeHead(200, { 'Operation-Id': 'op1', 'Operation-Status': 'succeeded' }).end('done');
+    else if (path.includes('/topics/')) json(response, 200, { items: [], next: null, cursor: '1-h' });
     else if (path.includes('/timeline')) json(response, 200, { items: [], next: null });
     else json(response, 200, { ...receipt, status: 'succeeded', done: true, version: 2 });
   });
@@ -38,9 +40,10 @@ test('a client with a token looks with it, and sends it and anything else nowher
   assert.equal((await client.wait('op1')).text(), 'done');
   assert.deepEqual(await client.timeline('op1'), []);
   for await (const { status } of client.watch('op1')) assert.equal(status, 'succeeded');
+  assert.deepEqual((await client.topics.history('orders.*')).items, []);
   const looks = seen.length;
   for (const { url: path, headers } of seen) {
-    assert.match(path, /^\/v1\/operations\/op1(?:\/[a-z]+)?\?token=AQ-_\.mac$/);
+    assert.match(path, /^\/v1\/(?:operations\/op1(?:\/[a-z]+)?|topics\/orders\.\*\/events)\?token=AQ-_\.mac$/);
     assert.equal(headers.authorization, undefined);
   }
   for (const act of [
@@ -53,6 +56,10 @@ test('a client with a token looks with it, and sends it and anything else nowher
     () => client.token({ operations: ['op1'] }),
     () => client.resultByKey('score', '42'),
     () => client.purgeKey('score', '42'),
+    () => client.publish('orders', 'x'),
+    () => client.topics.list(),
+    () => client.subscriptions.list(),
+    () => client.consume('orders', () => {}).done,
   ])
     await assert.rejects(
       act,

@@ -1,11 +1,13 @@
-// Read-only tokens: a server that has an API key makes one, a browser that has none looks at its operations with it.
+// Read-only tokens: a server that has an API key makes one, a browser that has none looks at its operations and topics with it.
 import { routePath, WaitlessError } from '@waitless/protocol';
 import { answerGraceMs } from './response.ts';
 import { readJson, type Wire } from './wire.ts';
 
 export interface TokenOptions {
-  /** Ids of the operations that the token opens, 1 to 100. */
-  operations: readonly string[];
+  /** Ids of the operations that the token opens, 100 at most. */
+  operations?: readonly string[] | undefined;
+  /** Names or patterns of topics that it opens. One of the two must be there. */
+  topics?: readonly string[] | undefined;
   /** A duration such as `15m`, or seconds; 15 minutes by default, an hour at most. */
   expiresIn?: string | number | undefined;
   signal?: AbortSignal | undefined;
@@ -18,13 +20,16 @@ export interface ReadToken {
   expiresAt: string;
 }
 
-/** A token for some operations. Throws `not-found` where one of them is not there. */
-export async function readToken(wire: Wire, { operations, expiresIn, signal }: TokenOptions): Promise<ReadToken> {
+/** A token for some operations and topics. Throws `not-found` where one of them is not there. */
+export async function readToken(
+  wire: Wire,
+  { operations, topics, expiresIn, signal }: TokenOptions,
+): Promise<ReadToken> {
   const response = await wire.send({
     method: 'POST',
     path: routePath('createToken'),
     headers: new Headers({ 'Content-Type': 'application/json' }),
-    body: new TextEncoder().encode(JSON.stringify({ operations, expiresIn })),
+    body: new TextEncoder().encode(JSON.stringify({ operations, topics, expiresIn })),
     signal,
     headersTimeoutMs: answerGraceMs,
   });

@@ -34,18 +34,18 @@ test('what is written is read as it was given: values, text, JSON that is text a
     ['\ud800', undefined, 'text/plain; charset=utf-8', '\ufffd'],
     [undefined, undefined, 'application/json', ''],
   ] as const) {
-    const event = there(eventJson({ data, dataContentType: given }, naming));
+    const event = there(eventJson({ data, dataContentType: given }, naming).json);
     assert.deepEqual([event.contentType, event.text()], [type, text]);
   }
   for (const data of [bytes, bytes.buffer]) {
-    const event = there(eventJson({ data }, naming));
+    const event = there(eventJson({ data }, naming).json);
     assert.equal(event.contentType, 'application/octet-stream');
     assert.deepEqual(event.bytes, bytes);
   }
 });
 
 test('attributes have defaults, extensions keep their types, and what cannot be written is said', () => {
-  const event = there(eventJson({}, naming));
+  const event = there(eventJson({}, naming).json);
   assert.deepEqual(event.attributes, {
     specversion: '1.0',
     id: 'made',
@@ -54,17 +54,34 @@ test('attributes have defaults, extensions keep their types, and what cannot be 
     time: naming.time,
   });
   const full = {
-    ...{ id: 'i', source: 's', type: 't', subject: 'x', time: new Date(0), orderingKey: 'alice' },
+    id: 'i',
+    source: 's',
+    type: 't',
+    subject: 'x',
+    time: new Date(0),
+    orderingKey: 'alice',
     extensions: { tenant: 'a', tries: 3, urgent: true },
   };
-  assert.deepEqual(there(eventJson(full, naming)).attributes, {
-    ...{ tenant: 'a', tries: 3, urgent: true, specversion: '1.0', id: 'i', source: 's', type: 't', subject: 'x' },
-    ...{ time: '1970-01-01T00:00:00.000Z', partitionkey: 'alice' },
+  assert.deepEqual(there(eventJson(full, naming).json).attributes, {
+    tenant: 'a',
+    tries: 3,
+    urgent: true,
+    specversion: '1.0',
+    id: 'i',
+    source: 's',
+    type: 't',
+    subject: 'x',
+    time: '1970-01-01T00:00:00.000Z',
+    partitionkey: 'alice',
   });
+  const whole = '{"specversion":"1.0", "id":"own","data":1e999}';
+  assert.deepEqual(eventJson({ cloudEvent: whole }, naming), { id: 'own', json: whole });
   for (const wrong of [
+    { cloudEvent: '{' },
     { data: '{', dataContentType: 'application/json' },
     { data: new Uint8Array([0xff]), dataContentType: 'application/json' },
     { data: { n: 1n } },
+    { data: new Date(0) },
     { time: new Date(Number.NaN) },
   ])
     assert.throws(() => eventJson(wrong, naming), { code: 'invalid-parameter' });

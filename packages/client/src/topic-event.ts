@@ -39,12 +39,12 @@ export function topicEventOf(json: string, { topic, position }: Placed): TopicEv
   const read = (): Uint8Array<ArrayBuffer> => {
     if (typeof base64 === 'string') return envelopeBytes({ bodyBase64: base64 });
     if (data === undefined) return new Uint8Array(0);
-    return utf8(jsonType.test(contentType) ? (memberText(json, 'data') ?? JSON.stringify(data)) : String(data));
+    if (typeof data === 'string' && !jsonType.test(contentType)) return utf8(data);
+    return utf8(memberText(json, 'data') ?? JSON.stringify(data));
   };
   let bytes: Uint8Array<ArrayBuffer> | undefined;
   const text = (): string => new TextDecoder().decode((bytes ??= read()));
-  const optional = (name: string): string | undefined =>
-    known[name] === undefined ? undefined : String(known[name]);
+  const optional = (name: string): string | undefined => (known[name] === undefined ? undefined : String(known[name]));
   return {
     topic,
     position,

@@ -52,12 +52,15 @@ export function createWire(options: WireOptions): Wire {
   };
 }
 
+/** Where a token may open something. */
+const opened = /^\/v1\/(?:operations\/|topics\/[^/?]+\/events)/;
+
 /** The path with the token in its query. Throws for what no token opens, so that it goes nowhere else, least of all to a backend. */
 function withToken({ method, path, token }: { method: string; path: string; token: string }): string {
-  if (method !== 'GET' || !(path.startsWith('/v1/operations/') || path === streamPath))
+  if (method !== 'GET' || !(opened.test(path) || path === streamPath))
     throw new WaitlessError(
       'insufficient-scope',
-      'a client made with a token looks at the operations of the token and does nothing else; make it with an apiKey.',
+      'a client made with a token looks at the operations and topics of the token and does nothing else; make it with an apiKey.',
     );
   return `${path}${path.includes('?') ? '&' : '?'}token=${encodeURIComponent(token)}`;
 }

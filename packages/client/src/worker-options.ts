@@ -31,7 +31,11 @@ export interface WorkerSettings {
 }
 
 /** The options with their defaults. Throws WaitlessError for what no worker can work with. */
-export function readOptions(service: string, options: WorkerOptions, seams: Seams): WorkerSettings {
+export function readOptions(
+  what: { service: string } | { subscription: string },
+  options: Omit<WorkerOptions, 'onFailure' | 'webSocket'>,
+  seams: Seams,
+): WorkerSettings {
   const name = options.name ?? `worker-${seams.newName().slice(0, 8)}`;
   const concurrency = whole('concurrency', options.concurrency ?? 10, Number.MAX_SAFE_INTEGER);
   const most = whole('max', options.max ?? Math.min(concurrency, 1000), 1000);
@@ -41,9 +45,9 @@ export function readOptions(service: string, options: WorkerOptions, seams: Seam
       'invalid-parameter',
       `leaseSeconds must be above 0 and at most 86400, not ${leaseSeconds}.`,
     );
-  for (const [what, text] of [['service', service] as const, ['worker', name] as const]) {
+  for (const [kind, text] of [...Object.entries(what), ['worker', name] as const]) {
     if (!isName(text))
-      throw new WaitlessError('invalid-name', `"${text}" is not a ${what} name: letters, digits, "_" and "-" only.`);
+      throw new WaitlessError('invalid-name', `"${text}" is not a ${kind} name: letters, digits, "_" and "-" only.`);
   }
   return { name, concurrency, most, leaseSeconds };
 }

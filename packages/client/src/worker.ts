@@ -2,8 +2,9 @@
 // its places filled; where none comes through by long-polling, the answers together with the next request for work.
 import type { Lease, WaitlessError } from '@waitless/protocol';
 import { pauseMs, sleep } from './backoff.ts';
-import { type HeldLease, holdLease, isLoss, type LeaseCalls } from './held-lease.ts';
+import { type HeldLease, holdLease, type LeaseCalls } from './held-lease.ts';
 import { failureOf, type Handler, type Job, settlementOf, type Verdict } from './job.ts';
+import { isLoss } from './keep-lease.ts';
 import { answerAlone, extendLease, refusalOf, reportProgress, takeLeases } from './leases.ts';
 import { persist } from './persist.ts';
 import { isTransient, type Settling, takeSettlements } from './settling.ts';
@@ -26,15 +27,15 @@ export interface Worker {
 }
 
 /** After the handlers have ended their answers must still travel, perhaps to a server that is just starting. */
-const deliverySeconds = 5;
-const defaultGraceSeconds = 25;
+export const deliverySeconds = 5;
+export const defaultGraceSeconds = 25;
 
 /** Starts a worker at once. */
 export function work(
   { wire, dial, seams }: { wire: Wire; dial: Dial | undefined; seams: Seams },
   { service, handler, options }: { service: string; handler: Handler; options: WorkerOptions },
 ): Worker {
-  const { name, concurrency, most, leaseSeconds } = readOptions(service, options, seams);
+  const { name, concurrency, most, leaseSeconds } = readOptions({ service }, options, seams);
   const { onRetry } = options;
   /** In a turn of its own: what the caller's code throws is for the caller's process to hear, and no reason to lose a job. */
   const onFailure = (error: unknown, job: Job): void =>
@@ -325,7 +326,7 @@ export function work(
 }
 
 /** Resolves when the work is done or the time is up, whichever comes first. */
-async function within(seconds: number, task: () => Promise<void>): Promise<void> {
+export async function within(seconds: number, task: () => Promise<void>): Promise<void> {
   const done = new AbortController();
   const timeIsUp = sleep(Math.min(seconds * 1_000, 2_147_483_647), done.signal).catch(() => {});
   await Promise.race([task(), timeIsUp]);

@@ -214,10 +214,11 @@ export const errorTable = {
     'The target of the subscription is not there',
     'Events start operations of services that are known. GET /v1/services lists them; make the service first.',
   ),
-  'too-many-subscriptions': entry(
+  'too-many-subscriptions': entry(422, 'There are too many subscriptions', 'Remove some that are not used any more.'),
+  'too-many-topics': entry(
     422,
-    'There are too many subscriptions',
-    'Remove some that are not used any more.',
+    'Too many topics have settings of their own',
+    'Put {} to some that need none; those without keep what --event-retention and --event-max-bytes say.',
   ),
   'rate-limited': entry(429, 'Too many requests', 'Slow down and repeat after Retry-After.', true),
   'too-many-connections': entry(429, 'Too many connections or waiting requests', 'Repeat after Retry-After.', true),

@@ -19,6 +19,8 @@ export const streamLimits = {
   /** Operations that one `watch` frame names, and that one connection watches. */
   watchOperations: 1000,
   connectionWatches: 20_000,
+  /** `watch` frames with topics that one connection has at once. */
+  topicWatches: 1000,
   /** Leases that a worker holds at once. */
   credits: 1000,
   /** Kinds of work that one connection asks for. */
@@ -92,6 +94,42 @@ export interface UnwatchFrame extends Asked {
   watch?: string;
 }
 
+/** Answered by `ok` with the place that is the newest now; then come `event` and `reset` frames with this `ref`, for as long as the connection stays. */
+export interface WatchTopicsFrame extends Asked {
+  type: 'watch';
+  /** Names or patterns. */
+  topics: string[];
+  /** Id of the last event that is known, or a position, 0 for all that is kept: only later ones are told. Without it only what is published from now on. */
+  after?: string | number;
+  /** As of a subscription. */
+  filter?: unknown;
+}
+
+/** Ends the watches on this connection that were begun with these topics, or some of them, and no others. Answered by `ok`. */
+export interface UnwatchTopicsFrame extends Asked {
+  type: 'unwatch';
+  topics: string[];
+  watch?: string;
+}
+
+/** Answered by `ok` with ids and positions once they are durable. One of the two: an event, or up to 1,000, which are one commit. */
+export interface PublishFrame extends Asked {
+  type: 'publish';
+  topic: string;
+  /** In the structured form of CloudEvents. Its `data` is kept as it stands here, byte for byte. */
+  event?: CloudEventJson;
+  events?: CloudEventJson[];
+}
+
+/** An event in the structured JSON of CloudEvents 1.0. */
+export interface CloudEventJson {
+  specversion: '1.0';
+  id: string;
+  source: string;
+  type: string;
+  [attribute: string]: unknown;
+}
+
 /** Answered by `ok` with the status document. */
 export interface CancelFrame extends Asked {
   type: 'cancel';
@@ -144,10 +182,14 @@ export interface PingFrame extends Asked {
   type: 'ping';
 }
 
+/** The same two types with `topics` in the place of `operations`. */
+export type TopicClientFrame = WatchTopicsFrame | UnwatchTopicsFrame;
+
 export type ClientFrame =
   | SubmitFrame
   | WatchFrame
   | UnwatchFrame
+  | PublishFrame
   | CancelFrame
   | WorkFrame
   | ReplyFrame
@@ -186,6 +228,30 @@ export interface EventFrame extends Asked {
   result?: IncludedResult | null;
 }
 
+/** An event of a topic that is watched. */
+export interface TopicEventFrame extends Asked {
+  type: 'event';
+  /** Its place, for `after` and for what HTTP calls `Last-Event-ID`. */
+  id: string;
+  topic: string;
+  position: number;
+  event: CloudEventJson;
+}
+
+/** Events of topics cannot be told from where the client wanted: they were removed, or the place is none of this history. What is kept follows. */
+export interface TopicResetFrame extends Asked {
+  type: 'reset';
+  id: string;
+  topics: string[];
+  reason: 'removed' | 'history';
+  from: number;
+  to: number;
+  detail: string;
+}
+
+/** Sent besides to those who watch topics, and known by their members `topic` and `topics`. */
+export type TopicFrame = TopicEventFrame | TopicResetFrame;
+
 /** Events cannot go on from where the client wanted: where the operation stands. Later events follow, if there is any. */
 export interface ResetFrame extends Asked {
   type: 'reset';
@@ -206,6 +272,13 @@ export interface OkFrame extends Asked {
   type: 'ok';
   /** reply, fail, release: `repeated` where the same answer was recorded before. */
   status?: 'recorded' | 'repeated';
+  /** watch of topics: the newest place there is. */
+  id?: string;
+  /** publish: of each event, in their order. */
+  ids?: string[];
+  positions?: number[];
+  /** publish: which of them were there already, where any was. */
+  repeated?: boolean[];
   /** cancel: as it stands now. */
   operation?: Operation;
   /** progress, extend: when the lease ends now. */
@@ -233,7 +306,7 @@ export interface PongFrame extends Asked {
 export type ServerFrame = AcceptedFrame | EventFrame | ResetFrame | LeaseFrame | OkFrame | ErrorFrame | PongFrame;
 
 /** One message: a frame, or an array of them. */
-export const encodeFrames = (frames: readonly ClientFrame[]): string =>
+export const encodeFrames = (frames: readonly (ClientFrame | TopicClientFrame)[]): string =>
   JSON.stringify(frames.length === 1 ? frames[0] : frames);
 
 /** The frames of a message. Throws SyntaxError for what is none. Of a type that is not known a client makes nothing: later servers may have more. */

@@ -54,7 +54,11 @@ export const headerTable = [
     'request',
     'The last event that the client knows: a stream goes on after it. On a submit that asks for a stream, the stream of that operation goes on and nothing new is submitted.',
   ),
-  h('Ordering-Key', 'request', 'Operations of one ordering key run one at a time.', false),
+  h(
+    'Ordering-Key',
+    'request',
+    'Operations of one ordering key run one at a time, in the order in which they were accepted; events of one reach an ordered subscription in order.',
+  ),
   h('Callback-Url', 'request', 'Where to POST a signed notice once the operation has ended.'),
   h('Callback-Events', 'request', '`progress` asks for a notice of each progress too.'),
   h('Callback-Body', 'request', '`thin` leaves the result out of the notice; `full` (default) has it up to 64 KB.'),

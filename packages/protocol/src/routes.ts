@@ -17,7 +17,16 @@ export interface Route {
   /** `{name}` is one path segment, a final `{name…}` the raw rest. */
   readonly path: string;
   readonly summary: string;
-  readonly tag: 'submit' | 'operations' | 'results' | 'workers' | 'services' | 'topics' | 'callbacks' | 'operate';
+  readonly tag:
+    | 'submit'
+    | 'operations'
+    | 'results'
+    | 'workers'
+    | 'services'
+    | 'topics'
+    | 'subscriptions'
+    | 'callbacks'
+    | 'operate';
   /** Needs an API key where keys exist: `key`, carries its own capability: `token`, open to all: `none`. */
   readonly access: 'key' | 'token' | 'none';
   /** A read-only token in `?token=` that names the operation `{id}`, or all that the query names, opens it too. */
@@ -121,6 +130,16 @@ const envelopeParameter = { name: 'envelope', summary: '`json` shows status, hea
 const pageParameters = [
   { name: 'limit', summary: '1 to 1000, default 50.' },
   { name: 'cursor', summary: '`next` of the page before.' },
+] as const;
+
+/** Of topics as Server-Sent Events. */
+const topicStreamParameters = [
+  {
+    name: 'from',
+    summary:
+      'Streams of topics: `now` (the default), `start`, or a position or cursor to go on after; `Last-Event-ID` goes before.',
+  },
+  { name: 'filter', summary: 'Streams of topics: a filter as of a subscription, its JSON, 4096 characters at most.' },
 ] as const;
 
 /** Whether `?token=` is a credential there: not where the query is the backend's, nor where no key is asked for. */
@@ -229,20 +248,24 @@ export const routes = {
     tag: 'operations',
     access: 'key',
     readableByToken: true,
-    summary: 'The events of many operations on one connection, as Server-Sent Events',
+    summary: 'The events of many operations and topics on one connection, as Server-Sent Events',
     headers: ['Last-Event-ID'],
     query: [
       { name: 'operations', summary: '1 to 100 ids with commas between them.' },
-      { name: 'topics', summary: 'Events of topics.', built: false },
+      { name: 'topics', summary: 'Names or patterns of topics with commas between them, 100 at most.' },
+      ...topicStreamParameters,
     ],
     output: { 200: 'events', 204: null },
     errors: [
       'invalid-parameter',
+      'invalid-name',
+      'invalid-filter',
+      'invalid-cursor',
       'not-found',
       'not-acceptable',
       'result-expired',
       'too-many-connections',
-      'not-implemented',
+      'storage-unavailable',
       'engine-unavailable',
       'shutting-down',
     ],
@@ -273,7 +296,7 @@ export const routes = {
     tag: 'operations',
     access: 'key',
     summary:
-      'Make a read-only token for some operations, for a browser: `?token=` on their look-ups, for an hour at most',
+      'Make a read-only token for some operations and topics, for a browser: `?token=` on their look-ups and streams, for an hour at most',
     input: 'TokenRequest',
     output: { 200: 'Token' },
     errors: [
@@ -288,7 +311,8 @@ export const routes = {
       'not-found',
       'result-expired',
       'rate-limited',
-      'not-implemented',
+      'invalid-name',
+      'invalid-filter',
       'overloaded',
       'storage-unavailable',
       'engine-unavailable',
@@ -503,6 +527,263 @@ export const routes = {
     output: { 200: 'Settled' },
     errors: leaseErrors,
   },
+  listSubscriptions: {
+    method: 'GET',
+    path: '/v1/subscriptions',
+    tag: 'subscriptions',
+    access: 'key',
+    summary: 'The subscriptions of your namespace: their state, and how far behind they are',
+    output: { 200: 'SubscriptionPage' },
+    errors: ['invalid-parameter', 'storage-unavailable', 'engine-unavailable'],
+  },
+  getSubscription: {
+    method: 'GET',
+    path: '/v1/subscriptions/{name}',
+    tag: 'subscriptions',
+    access: 'key',
+    summary: 'One subscription with its defaults filled in, its state, its lag and its open events',
+    output: { 200: 'Subscription' },
+    errors: ['invalid-name', 'unknown-subscription', 'storage-unavailable', 'engine-unavailable'],
+  },
+  putSubscription: {
+    method: 'PUT',
+    path: '/v1/subscriptions/{name}',
+    tag: 'subscriptions',
+    access: 'key',
+    summary: 'Make or change a subscription; a change moves no cursor',
+    input: 'SubscriptionDocument',
+    output: { 200: 'Subscription', 201: 'Subscription' },
+    errors: [
+      'invalid-name',
+      'invalid-json',
+      'invalid-parameter',
+      'invalid-filter',
+      'unknown-field',
+      'forbidden-key',
+      'payload-too-complex',
+      'payload-too-large',
+      'unsupported-media-type',
+      'unsupported-content-encoding',
+      'secrets-locked',
+      'callback-url-forbidden',
+      'unknown-target',
+      'too-many-subscriptions',
+      'storage-unavailable',
+      'engine-unavailable',
+      'shutting-down',
+      'insufficient-storage',
+    ],
+  },
+  removeSubscription: {
+    method: 'DELETE',
+    path: '/v1/subscriptions/{name}',
+    tag: 'subscriptions',
+    access: 'key',
+    summary: 'Remove a subscription with all that it has taken; the events stay on their topics',
+    output: { 204: null },
+    errors: ['invalid-name', 'unknown-subscription', 'storage-unavailable', 'engine-unavailable', 'shutting-down'],
+  },
+  pauseSubscription: {
+    method: 'POST',
+    path: '/v1/subscriptions/{name}/pause',
+    tag: 'subscriptions',
+    access: 'key',
+    summary: 'Hand out and send nothing more until it is resumed; nothing is lost',
+    output: { 200: 'Subscription' },
+    errors: [
+      'invalid-name',
+      'invalid-json',
+      'unknown-field',
+      'payload-too-large',
+      'unsupported-media-type',
+      'unsupported-content-encoding',
+      'unknown-subscription',
+      'storage-unavailable',
+      'engine-unavailable',
+      'shutting-down',
+    ],
+  },
+  resumeSubscription: {
+    method: 'POST',
+    path: '/v1/subscriptions/{name}/resume',
+    tag: 'subscriptions',
+    access: 'key',
+    summary: 'Go on where it was paused',
+    output: { 200: 'Subscription' },
+    errors: [
+      'invalid-name',
+      'invalid-json',
+      'unknown-field',
+      'payload-too-large',
+      'unsupported-media-type',
+      'unsupported-content-encoding',
+      'unknown-subscription',
+      'storage-unavailable',
+      'engine-unavailable',
+      'shutting-down',
+    ],
+  },
+  listSubscriptionDeliveries: {
+    method: 'GET',
+    path: '/v1/subscriptions/{name}/deliveries',
+    tag: 'subscriptions',
+    access: 'key',
+    summary: 'The events that it has taken and not done with, in order of position',
+    query: [
+      {
+        name: 'state',
+        summary: 'Only `waiting` for another try, `sending` or leased, or `held` behind others of their key.',
+      },
+      ...pageParameters,
+    ],
+    output: { 200: 'OpenEventPage' },
+    errors: [
+      'invalid-name',
+      'invalid-parameter',
+      'invalid-cursor',
+      'unknown-subscription',
+      'storage-unavailable',
+      'engine-unavailable',
+    ],
+  },
+  listDeadLetters: {
+    method: 'GET',
+    path: '/v1/subscriptions/{name}/dead-letters',
+    tag: 'subscriptions',
+    access: 'key',
+    summary: 'The events that were given up, each with its last error',
+    query: pageParameters,
+    output: { 200: 'DeadLetterPage' },
+    errors: [
+      'invalid-name',
+      'invalid-parameter',
+      'invalid-cursor',
+      'unknown-subscription',
+      'storage-unavailable',
+      'engine-unavailable',
+    ],
+  },
+  redriveDeadLetters: {
+    method: 'POST',
+    path: '/v1/subscriptions/{name}/redrive',
+    tag: 'subscriptions',
+    access: 'key',
+    summary: 'Have dead letters tried again: all, or those at some positions',
+    input: 'Redrive',
+    output: { 200: 'Redriven' },
+    errors: [
+      'invalid-parameter',
+      'invalid-name',
+      'invalid-json',
+      'unknown-field',
+      'payload-too-large',
+      'unsupported-media-type',
+      'unsupported-content-encoding',
+      'unknown-subscription',
+      'storage-unavailable',
+      'engine-unavailable',
+      'shutting-down',
+    ],
+  },
+  removeDeadLetters: {
+    method: 'DELETE',
+    path: '/v1/subscriptions/{name}/dead-letters',
+    tag: 'subscriptions',
+    access: 'key',
+    summary: 'Forget dead letters: all, or those at some positions',
+    query: [{ name: 'positions', summary: 'Positions with commas between them; absent: all.' }],
+    output: { 200: 'Removed' },
+    errors: [
+      'invalid-name',
+      'invalid-parameter',
+      'unknown-subscription',
+      'storage-unavailable',
+      'engine-unavailable',
+      'shutting-down',
+    ],
+  },
+  leaseEvents: {
+    method: 'POST',
+    path: '/v1/subscriptions/{name}/leases',
+    tag: 'subscriptions',
+    access: 'key',
+    summary: 'Take events of a pull subscription, and answer those taken before',
+    input: 'EventLeaseRequest',
+    output: { 200: 'EventLeaseResponse' },
+    errors: [
+      ...leaseErrors,
+      'unknown-subscription',
+      'payload-too-complex',
+      'too-many-connections',
+      'overloaded',
+      'storage-unavailable',
+      'engine-unavailable',
+      'shutting-down',
+    ],
+  },
+  ackLease: {
+    method: 'POST',
+    path: '/v1/leases/{token}/ack',
+    tag: 'subscriptions',
+    access: 'token',
+    summary: 'Done with this event',
+    output: { 200: 'Settled' },
+    errors: leaseErrors,
+  },
+  nackLease: {
+    method: 'POST',
+    path: '/v1/leases/{token}/nack',
+    tag: 'subscriptions',
+    access: 'token',
+    summary: 'Not done with this event: try it again later, or give it up after the last try',
+    input: 'Nack',
+    output: { 200: 'Settled' },
+    errors: leaseErrors,
+  },
+  listTopics: {
+    method: 'GET',
+    path: '/v1/topics',
+    tag: 'topics',
+    access: 'key',
+    summary: 'The topics of your namespace: how many events each keeps, and for how long',
+    query: pageParameters,
+    output: { 200: 'TopicPage' },
+    errors: ['invalid-parameter', 'invalid-cursor', 'storage-unavailable', 'engine-unavailable'],
+  },
+  getTopic: {
+    method: 'GET',
+    path: '/v1/topics/{topic}',
+    tag: 'topics',
+    access: 'key',
+    summary: 'How much a topic keeps, and for how long',
+    output: { 200: 'Topic' },
+    errors: ['invalid-name', 'not-found', 'storage-unavailable', 'engine-unavailable'],
+  },
+  putTopic: {
+    method: 'PUT',
+    path: '/v1/topics/{topic}',
+    tag: 'topics',
+    access: 'key',
+    summary: 'Say how long and how much a topic keeps; `{}`: as every other',
+    input: 'TopicSettings',
+    output: { 200: 'Topic', 201: 'Topic' },
+    errors: [
+      'invalid-name',
+      'invalid-json',
+      'invalid-parameter',
+      'unknown-field',
+      'forbidden-key',
+      'payload-too-complex',
+      'payload-too-large',
+      'unsupported-media-type',
+      'unsupported-content-encoding',
+      'too-many-topics',
+      'storage-unavailable',
+      'engine-unavailable',
+      'shutting-down',
+      'insufficient-storage',
+    ],
+  },
   publishEvents: {
     method: 'POST',
     path: '/v1/topics/{topic}/events',
@@ -536,13 +817,17 @@ export const routes = {
     path: '/v1/topics/{topic}/events',
     tag: 'topics',
     access: 'key',
-    summary: 'The events that are kept of a topic, or of all that a pattern matches, oldest first',
+    readableByToken: true,
+    summary:
+      'The events that are kept of a topic, or of all that a pattern matches, oldest first; as Server-Sent Events where `Accept` asks for that, as they are published',
+    headers: ['Last-Event-ID'],
     query: [
       {
         name: 'after',
         summary: 'A position, or `cursor` or `next` of a page before; without it from the oldest that is kept.',
       },
       { name: 'limit', summary: '1 to 1000, default 50.' },
+      ...topicStreamParameters,
     ],
     output: { 200: 'EventPage' },
     errors: [
@@ -550,9 +835,10 @@ export const routes = {
       'invalid-filter',
       'invalid-parameter',
       'invalid-cursor',
-      'not-implemented',
+      'too-many-connections',
       'storage-unavailable',
       'engine-unavailable',
+      'shutting-down',
     ],
   },
   listCallbackSecrets: {
@@ -735,13 +1021,7 @@ export const routes = {
 export type RouteName = keyof typeof routes;
 
 /** Documented routes of later versions: 501 `not-implemented`, so that nobody takes a 404 for "no such id". */
-export const unbuiltRoutes = [
-  '/v1/subscriptions/{name}',
-  '/v1/subscriptions/{name}/{action}',
-  '/v1/leases/{token}/ack',
-  '/v1/leases/{token}/nack',
-  '/docs',
-] as const;
+export const unbuiltRoutes = ['/docs'] as const;
 
 /** The URL path of a route with its parameters percent-encoded. */
 export function routePath(name: RouteName, parameters: Readonly<Record<string, string>> = {}): string {

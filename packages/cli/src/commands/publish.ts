@@ -1,5 +1,5 @@
 // `waitless publish`: tells a fact to everyone who wants to know it, one event or a file full of them.
-import type { NewTopicEvent, PublishedEvent, PublishOptions, WaitlessClient } from '@waitless/client';
+import type { EventAttributes, NewTopicEvent, PublishedEvent, PublishOptions, WaitlessClient } from '@waitless/client';
 import { type Durability, durabilities } from '@waitless/protocol';
 import { InvalidArgumentError, Option } from 'commander';
 import { collect, type CommandContext, type CommandModule, examples, jsonOption } from '../command.ts';
@@ -26,7 +26,7 @@ interface Options extends ConnectionOptions {
 /** What a server takes at once, and less than it takes in bytes. */
 const mostTogether = 1000;
 const mostBytesTogether = 4 * 1024 * 1024;
-/** Options that name one event, and so not each of many. */
+/** Options of one event, which cannot be those of each of many. */
 const ofOneEvent = ['data', 'id', 'contentType'] as const;
 
 export const publish: CommandModule = {
@@ -51,7 +51,10 @@ export const publish: CommandModule = {
         .addOption(
           new Option('--attribute <NAME=VALUE>', 'an attribute of your own; may be repeated').argParser(attribute),
         )
-        .option('--batch <FILE>', 'a line of JSON for each event: its data, or a whole CloudEvent; - for stdin')
+        .option(
+          '--batch <FILE>',
+          'a line of JSON for each event: its data, or a whole CloudEvent as it is; - for stdin',
+        )
         .addOption(new Option('--durability <LEVEL>', 'what the answer promises').choices(durabilities))
         .addOption(jsonOption('print {"id", "position", "repeated"} for each event')),
     );
@@ -59,7 +62,9 @@ export const publish: CommandModule = {
       if (options.batch === undefined) return publishOne(topic, options, context);
       for (const name of ofOneEvent)
         if (options[name] !== undefined)
-          throw wrongUsage(`--${name === 'contentType' ? 'content-type' : name} is for one event, and --batch has many.`);
+          throw wrongUsage(
+            `--${name === 'contentType' ? 'content-type' : name} is for one event, and --batch has many.`,
+          );
       return publishMany(topic, options.batch, { options, context });
     });
   },
@@ -136,13 +141,13 @@ async function publishPart(
   } catch (error) {
     const { sentence, exitCode } = explain(error);
     const [first, last] = [part[0]!.number, part.at(-1)!.number];
-    const before = published === 0 ? 'nothing is published' : `the ${published} events before them are published`;
-    throw new Failure(`lines ${first} to ${last}: ${sentence} None of these lines is published, and ${before}.`, exitCode);
+    const before = published === 0 ? '' : ` The ${published} events before them are published.`;
+    throw new Failure(`lines ${first} to ${last}: ${sentence.replace(/(?<![.?!])$/, '.')}${before}`, exitCode);
   }
 }
 
 /** The lines of a file, each checked before anything is sent. */
-function eventsOf(text: string, common: NewTopicEvent): Line[] {
+function eventsOf(text: string, common: EventAttributes): Line[] {
   return text.split('\n').flatMap((line, index): Line[] => {
     const number = index + 1;
     const source = line.trim();
@@ -155,26 +160,11 @@ function eventsOf(text: string, common: NewTopicEvent): Line[] {
     }
     const bytes = Buffer.byteLength(source);
     const isCloudEvent = typeof value === 'object' && value !== null && Object.hasOwn(value, 'specversion');
-    if (isCloudEvent) return [{ number, bytes, event: { ...common, ...written(value as Record<string, unknown>) } }];
-    return [{ number, bytes, event: { ...common, data: source, dataContentType: 'application/json' } }];
+    const event = isCloudEvent
+      ? { cloudEvent: source }
+      : { ...common, data: source, dataContentType: 'application/json' };
+    return [{ number, bytes, event }];
   });
-}
-
-/** A CloudEvent that was written down, as the client takes it. */
-function written({ data, data_base64: base64, ...attributes }: Record<string, unknown>): NewTopicEvent {
-  const { id, source, type, subject, time, datacontenttype, specversion: _, ...extensions } = attributes as Record<
-    string,
-    string
-  >;
-  const given = Object.fromEntries(
-    Object.entries({ id, source, type, subject, time, extensions }).filter(([, value]) => value !== undefined),
-  );
-  if (typeof base64 === 'string')
-    return { ...given, data: Buffer.from(base64, 'base64'), dataContentType: datacontenttype };
-  if (data === undefined) return { ...given, dataContentType: datacontenttype };
-  const isText = typeof data === 'string' && datacontenttype !== undefined && !/json/i.test(datacontenttype);
-  const dataContentType = datacontenttype ?? 'application/json';
-  return { ...given, data: isText ? data : JSON.stringify(data), dataContentType };
 }
 
 function partsOf(lines: readonly Line[]): Line[][] {
@@ -192,13 +182,15 @@ function partsOf(lines: readonly Line[]): Line[][] {
   return parts;
 }
 
-const attributesOf = ({ type, source, subject, key, attribute: own }: Options): NewTopicEvent => ({
+const attributesOf = ({ type, source, subject, key, attribute: own }: Options): EventAttributes => ({
   type,
   source,
   subject,
   orderingKey: key,
   ...(own && {
-    extensions: Object.fromEntries(own.map((pair) => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)])),
+    extensions: Object.fromEntries(
+      own.map((pair) => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]),
+    ),
   }),
 });
 
