@@ -71,7 +71,7 @@ export async function takesPager({ url, signal, tell }) {
 }
 
 /** The events of a stream, each as the JSON in its `data`. @param {Response} stream */
-async function* eventsOf(stream) {
+export async function* eventsOf(stream) {
   let rest = '';
   for await (const text of /** @type {ReadableStream} */ (stream.body).pipeThrough(new TextDecoderStream())) {
     const blocks = (rest + text).split('\n\n');
