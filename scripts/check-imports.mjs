@@ -39,7 +39,7 @@ const compositionRoot = new Set(['server.ts', 'index.ts']);
 const strangers = /** @type {Record<string, string[]>} */ ({
   edges: ['auth.ts', 'edge.ts', 'json'],
   targets: ['address.ts', 'guarded-connector.ts'],
-  engines: ['rows.ts'],
+  engines: ['lane.ts', 'rows.ts', 'transition-event.ts'],
 });
 
 const importLine =

@@ -65,6 +65,8 @@ const serviceWords = /** @type {Record<string, string>} */ ({
   poll: 'Whether a backend that answers 202 with the URL of a status is asked there until it is done. *Off: a 202 usually means that the backend will reply.*',
   rate: 'The most requests a namespace may send in a second, a minute or an hour, such as `100/s`, `600/m` or `1000/h`; more get 429 with the time to wait.',
   maxQueued: 'The most operations of a namespace that may wait in the queue; more get 429 `queue-full`.',
+  publishTransitions:
+    'Whether each change of state of its operations is an event on `operations.{service}.{status}`, in every namespace. *Off: each event costs a row. A subscription to such topics turns it on for its namespace.*',
   priority: '0 to 9, for requests that name none. Each step is a head start of 5 s in the queue, so nothing starves.',
 });
 
@@ -133,14 +135,13 @@ function problems() {
   );
 }
 
-const notBuilt = () =>
-  [
-    `Request headers: ${headerTable
-      .filter(({ built }) => !built)
-      .map(({ name }) => code(name))
-      .join(', ')}.`,
+const notBuilt = () => {
+  const unbuilt = headerTable.filter(({ built }) => !built).map(({ name }) => code(name));
+  return [
+    ...(unbuilt.length > 0 ? [`Request headers: ${unbuilt.join(', ')}.`] : []),
     `Routes: ${unbuiltRoutes.map(code).join(', ')}.`,
   ].join('\n\n');
+};
 
 /** Text of each region, by the name that stands in the page: `<!-- generated: options -->` to `<!-- end -->`. */
 const regions = /** @type {Record<string, () => string>} */ ({

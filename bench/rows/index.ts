@@ -10,18 +10,24 @@ import { firstAcceptRow } from './first-202.ts';
 import { idleWatchersRow } from './idle-watchers.ts';
 import { keptRow } from './kept.ts';
 import { logRow } from './log.ts';
+import { lossRow } from './loss.ts';
 import { memoryRow } from './memory.ts';
 import { notifyRow } from './notify.ts';
 import { peersRow } from './peers.ts';
 import { postgresRow } from './postgres.ts';
+import { publishRow } from './publish.ts';
 import { slowDiskRow } from './slow-disk.ts';
 import { slowReaderRow } from './slow-reader.ts';
 import { storedRow } from './stored.ts';
 import { sweepRow } from './sweep.ts';
+import { unreadEventsRow } from './unread-events.ts';
 
 export const rows: readonly Row[] = [
   acceptRow,
   batchRow,
+  publishRow,
+  lossRow,
+  unreadEventsRow,
   storedRow,
   e2eRow,
   e2eWsRow,

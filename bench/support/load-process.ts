@@ -126,7 +126,9 @@ class LoadRun {
     if (!vary) return this.#request;
     // A copy: what was sent before may still be on its way out.
     const request = Buffer.from(this.#request);
-    request.write(String(Math.floor(Math.random() * vary.below)).padStart(vary.digits, '0'), vary.at, 'latin1');
+    const digits = String(Math.floor(Math.random() * vary.below)).padStart(vary.digits, '0');
+    if (typeof vary.at === 'number') request.write(digits, vary.at, 'latin1');
+    else for (const at of vary.at) request.write(digits, at, 'latin1');
     return request;
   }
 

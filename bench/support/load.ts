@@ -9,8 +9,8 @@ export interface LoadJob {
   connections: number;
   /** The whole request as it goes over the wire. */
   request: Uint8Array;
-  /** Writes a random whole number below `below` into the request each time it is sent: `digits` decimal digits from byte `at` on. */
-  vary?: { at: number; digits: number; below: number };
+  /** Writes a random whole number below `below` into the request each time it is sent: `digits` decimal digits from byte `at` on, the same at each of several. */
+  vary?: { at: number | readonly number[]; digits: number; below: number };
   /** What every answer must be; `body` byte for byte. */
   expect: { status: number; body?: string };
   /** Stop sending after so long, or after so many requests. */

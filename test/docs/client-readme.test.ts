@@ -67,6 +67,7 @@ test("the examples of the client's README, with the worker of the same page", { 
     'failed.ts': /^backend-error 404 \{ why: 'no such customer' \}\n$/,
     'later.ts': /^score\n(?:(?:queued|running)\n)*succeeded\n\{"score":700\}\n$/,
     'contract.ts': /^701\n$/,
+    'events.ts': /^orders\.placed order-17 \{ pizza: 'funghi' \}\n$/,
   };
   assert.deepEqual([...examples.keys()].toSorted(), [...Object.keys(expected), 'receiver.ts', 'worker.ts'].toSorted());
   await Promise.all(

@@ -1,4 +1,4 @@
-// "Told, not asked" of the README does what it says: each example is taken out as it stands there and run against a real server.
+// "Told, not asked" and "Events" of the README do what they say: each example is taken out as it stands there and run against a real server.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -10,7 +10,7 @@ import { backendFor } from '../support/backend.ts';
 import { pageFor, withoutBrowser } from '../support/browser.ts';
 import { cleanUp } from '../support/cleanup.ts';
 import { freePort } from '../support/free-port.ts';
-import { post } from '../support/http.ts';
+import { get, post } from '../support/http.ts';
 import { submit } from '../support/operations.ts';
 import { siteFor } from '../support/page-server.ts';
 import { serverFor, temporaryFolder, type TestServer } from '../support/server.ts';
@@ -74,6 +74,13 @@ async function printed(
   });
 }
 
+/** A folder whose programs can import the client by its name. */
+async function withClient(folder: string): Promise<void> {
+  await mkdir(join(folder, 'node_modules/@waitless'), { recursive: true });
+  for (const name of ['client', 'protocol'])
+    await symlink(join(root, 'packages', name), join(folder, 'node_modules/@waitless', name));
+}
+
 const noCurl = has('sh', '-c', 'curl --version') ? false : 'skipped: curl is not installed';
 
 test('a stream in answer to the submit', { skip: noCurl, timeout: 60_000 }, async (t) => {
@@ -125,9 +132,7 @@ test('a page with an EventSource', { skip: withoutBrowser, timeout: 60_000 }, as
 test('the SDK', { timeout: 60_000 }, async (t) => {
   const server = await oven(t);
   const cwd = await temporaryFolder(t);
-  await mkdir(join(cwd, 'node_modules/@waitless'), { recursive: true });
-  for (const name of ['client', 'protocol'])
-    await symlink(join(root, 'packages', name), join(cwd, 'node_modules/@waitless', name));
+  await withClient(cwd);
   await writeFile(join(cwd, 'socket.mjs'), exampleFor('socket.mjs', { 'http://127.0.0.1:7878': server.url }));
   const text = await printed(t, [process.execPath, 'socket.mjs'], { cwd, fits: /^succeeded/m });
   const lines = text
@@ -137,4 +142,26 @@ test('the SDK', { timeout: 60_000 }, async (t) => {
   const story = ['queued', 'running', ...stages.map((stage) => `running ${stage}`)];
   // Where it looked first is not ours to say; from there on nothing is missing.
   assert.deepEqual(lines.slice(0, -1), story.slice(story.length - lines.length + 1));
+});
+
+const noJq = has('sh', '-c', 'jq --version') ? noCurl : 'skipped: jq is not installed';
+
+test('events: a subscription, a publish, and who takes it', { skip: noJq, timeout: 60_000 }, async (t) => {
+  const server = await oven(t);
+  const source = exampleFor('events.sh', { 'http://127.0.0.1:7878': server.url });
+  const cwd = await temporaryFolder(t);
+  const text = await printed(t, ['sh', '-e', '-c', source], { cwd, fits: /"next":null/ });
+  assert.match(text, /"ids":\["[^"]+"\],"positions":\[1\]/);
+  assert.match(text, /"topic":"pizza\.ordered","event":\{.*"data":\{"pizza":"margherita"\}/);
+  const { open, readTo } = (await get(`${server.url}/v1/subscriptions/history`)).json<{
+    open: object;
+    readTo: number;
+  }>();
+  assert.equal(readTo, 1);
+  assert.deepEqual(open, { waiting: 0, sending: 0, held: 0, dead: 0 }, 'it is done with');
+
+  await writeFile(join(cwd, 'events.mjs'), exampleFor('events.mjs', { 'http://127.0.0.1:7878': server.url }));
+  await withClient(cwd);
+  const told = await printed(t, [process.execPath, 'events.mjs'], { cwd, fits: /\n/ });
+  assert.equal(told, "pizza.ordered { pizza: 'funghi' }\n");
 });

@@ -43,6 +43,10 @@ const large = new Set([
   'outlet',
   'delivery',
   'delivery_attempt',
+  'ordered',
+  'known_event',
+  'taken',
+  'dead_event',
 ]);
 
 /** Indexes that a statement may use besides the keys of the tables. */
@@ -71,9 +75,28 @@ const others: Record<string, readonly string[]> = {
   'next-outlet': ['outlet_due'],
   deliveries: ['delivery_listed'],
   'deliveries-of': ['delivery_seq'],
+  'read-log': ['event_topic'],
+  topics: ['event_topic'],
+  trim: ['event_topic'],
+  'forget-known': ['known_event_until'],
+  claim: ['taken_ordering'],
+  'lease-due': ['taken_waiting', 'taken_ordering'],
+  'taken-settle': ['taken_ordering'],
+  'taken-redrive': ['taken_ordering'],
+  'taken-expire': ['taken_sending'],
+  'taken-void': ['taken_sending'],
+  'taken-next': ['taken_timer', 'taken_sending'],
 };
 /** They read an index from its beginning: up to a limit, or all that the nodes carry. */
-const fromTheStart = new Set(['next-timer', 'void-push-leases', 'interrupt-gone', 'drop-outlets', 'next-outlet']);
+const fromTheStart = new Set([
+  'next-timer',
+  'void-push-leases',
+  'interrupt-gone',
+  'drop-outlets',
+  'next-outlet',
+  'taken-void',
+  'taken-next',
+]);
 
 interface Plan {
   'Node Type': string;
@@ -111,7 +134,8 @@ async function statementsOf(t: TestContext, store: TestStore): Promise<Map<strin
   const original = Reflect.get(prototype, 'query');
   prototype.query = function record(...values) {
     const { name, text } = (values[0] ?? {}) as { name?: string; text?: string };
-    if (name !== undefined && text !== undefined) texts.set(name, text);
+    // What begins and ends a transaction has no plan.
+    if (name !== undefined && text !== undefined && !/^(BEGIN|COMMIT|ROLLBACK)$/.test(text)) texts.set(name, text);
     return original.apply(this, values);
   };
   cleanUp(t, () => (prototype.query = original));
@@ -157,6 +181,8 @@ async function statementsOf(t: TestContext, store: TestStore): Promise<Map<strin
     clock.now(),
   );
   await keyedStatements(node);
+  await laneStatements(node);
+  await eventStatements(node);
   await deliveryStatements(t, store, node);
   const waiting = new AbortController();
   const taker = lease(node, { wait: true, namespace: 'nowhere' }, waiting.signal);
@@ -199,6 +225,66 @@ async function keyedStatements(node: TestNode): Promise<void> {
   await engine.save({ ...document, text: '{}', savedAt: 1 });
   assert.equal((await engine.list('k')).length, 1);
   await engine.remove(document);
+}
+
+/** Those about ordering keys. */
+async function laneStatements(node: TestNode): Promise<void> {
+  const { engine, clock } = node;
+  const { id } = await engine.queue('default', 'ordered');
+  const of = { queue: id, orderingKey: 'k' };
+  await submit(node, [of, { ...of, deadlineAt: clock.now() + 1 }, of, { ...of, key: 'o', sharing: share('o') }]);
+  const [first] = await lease(node, { service: 'ordered' });
+  await settle(node, [first!]);
+  clock.advance(1);
+  const { due } = await engine.sweep(clock.now(), { removeExpired: false });
+  const transition = { to: 'failed' as const, error: { code: 'x', message: 'y' }, result: null };
+  await engine.applyClock(
+    due.map(({ seq, version }) => ({ seq, version, transition })),
+    clock.now(),
+  );
+  const [third] = await lease(node, { service: 'ordered' });
+  const [record] = await engine.recordsOf([third!.seq]);
+  assert.equal((await engine.cancel({ ...record!, namespace: 'default' }, clock.now())).kind, 'cancelled');
+}
+
+/** Those about topics, subscriptions and transitions. */
+async function eventStatements(node: TestNode): Promise<void> {
+  const { engine, clock } = node;
+  const named = { namespace: 'events', name: 'sub' };
+  const document = { ...named, text: '{}', topics: ['a.*', 'operations.*.*'], savedAt: clock.now() };
+  const { subscription } = await engine.saveSubscription(document, 'now');
+  const known = { identity: 'i', knownUntil: clock.now() + 1000 };
+  const event = newEvent({ namespace: 'events', topic: 'a.b', orderingKey: 'k' });
+  await engine.append([{ ...event, ...known }, event, event], clock.now());
+  await engine.append([{ ...event, ...known }], clock.now());
+  const page = await engine.read({ namespace: 'events', topics: ['a.*'], after: 0, limit: 5, maxBytes: 100 });
+  const { number } = subscription;
+  const out = { kind: 'push' as const, worker: null, leaseMs: 60_000 };
+  const take = page.events.map(({ position }) => ({ position, orderingKey: 'k' }));
+  await engine.claim(
+    { subscription: number, readFrom: subscription.readTo, readTo: page.readTo, take, ordered: true, ...out },
+    clock.now(),
+  );
+  const [first] = take;
+  const leased = { subscription: number, position: first!.position, leaseNo: 1 };
+  await engine.extendEvent({ ...leased, leaseMs: 60_000 }, clock.now());
+  const ill = { kind: 'ill' as const, tripAt: 9, blockUntil: 1 };
+  const dead = { to: 'dead' as const, code: 'x', detail: null };
+  await engine.settleEvents([{ ...leased, verdict: dead, outlet: ill }], clock.now());
+  await engine.settleEvents([{ ...leased, verdict: { to: 'acked' } }], clock.now());
+  const [due] = await engine.leaseDue({ subscription: number, max: 5, maxBytes: 100, ...out }, clock.now());
+  await engine.settleEvents([{ ...due!.lease, verdict: { to: 'acked' }, outlet: { kind: 'well' } }], clock.now());
+  await engine.openEvents({ subscription: number, states: ['dead'], limit: 5 });
+  await engine.redriveEvents({ subscription: number, positions: [first!.position], limit: 5 }, clock.now());
+  await engine.forgetDead({ subscription: number, limit: 5 });
+  await Promise.all([engine.subscriptions(), engine.pauseSubscription(named, true)]);
+  const [topic] = (await engine.topics('events')).filter(({ name }) => name === 'a.b');
+  const cut = { topic: topic!.number, olderThan: null, keepBytes: 0, notBeyond: page.last, limit: 1 };
+  await engine.trim(cut, clock.now());
+  await engine.publishTransitions({ nothing: true });
+  await engine.publishTransitions({ nothing: false });
+  await engine.sweep(clock.now(), { removeExpired: true });
+  await engine.removeSubscription(named);
 }
 
 /** Those about callbacks and their deliveries. */
@@ -314,6 +400,27 @@ test('every statement looks up by the index made for it, planned early or late',
     `INSERT INTO outlet (namespace, name, due_at) SELECT 'default', 'https://n' || g || '.example', ${node.clock.now()} + 1e6 * (g % 2)`,
     2000,
   );
+  // A log of 100,000 events on a thousand topics, and a subscription that is far behind.
+  await ofMany("INSERT INTO log (namespace, last) SELECT 'many', 100000", 1);
+  await ofMany(
+    "INSERT INTO topic (log, name, last) SELECT (SELECT id FROM log WHERE namespace = 'many'), 't.' || g, 99000 + g",
+    1000,
+  );
+  const first = Number((await store.sql<{ id: string }>("SELECT min(id) AS id FROM topic WHERE name = 't.1'"))[0]!.id);
+  await ofMany(
+    `INSERT INTO event (log, position, topic, appended_at, head, body) SELECT (SELECT id FROM log WHERE namespace = 'many'), g, ${first} + (g - 1) % 1000, 1, '{}', ''`,
+    100_000,
+  );
+  await ofMany("INSERT INTO known_event (log, position, until, identity) SELECT 1, g, g, 'i' || g", 20_000);
+  await ofMany(
+    "INSERT INTO taken (subscription, position, at, taken_at, attempt, lease_no, state, kind, lease_until, ordering) SELECT g % 20, g, 1, 1, 1, 1, g % 4, 2, 1e15, 'k' || g % 50",
+    40_000,
+  );
+  await ofMany(
+    "INSERT INTO dead_event (subscription, position, appended_at, topic, head, body) SELECT g % 20, g, 1, 't.1', '{}', ''",
+    20_000,
+  );
+  await ofMany('INSERT INTO ordered (lane, seq, run_at) SELECT g % 500, 1e9 + g, 1', 20_000);
   for (const table of ['keyed', 'poll', 'idempotency', 'callback'])
     assert.notEqual((await store.sql(`SELECT FROM ${table} LIMIT 1`)).length, 0, table);
   await lease(node, { max: 300 });

@@ -159,6 +159,70 @@ test('T55: a reader that does not read is let go, others are told all, and nothi
   });
 });
 
+test('T55: a subscriber of a topic that never reads is let go and holds up nobody, and it goes on where it was', async (t) => {
+  await underAttack(t, { services }, async (victim) => {
+    const path = '/v1/topics/load/events';
+    const headers: [string, string][] = [['Accept', 'text/event-stream']];
+    const slow = await victim.open();
+    slow.socket.pause();
+    slow.send(requestBytes({ path, headers }));
+    const good = await eventStream(t, `${victim.server.url}${path}`);
+    await waitersReach(victim, 2);
+    const data = 'x'.repeat(64_000);
+    let published = 0;
+    for (let letGo = false; !letGo; published++) {
+      assert.ok(published < 750, 'it is let go before 48 MB are told');
+      const body = JSON.stringify({ specversion: '1.0', id: String(published), source: '/s', type: 't', data });
+      const type: [string, string][] = [['Content-Type', 'application/cloudevents+json']];
+      assert.equal((await victim.ask({ method: 'POST', path, headers: type, body })).status, 202);
+      letGo = published % 10 === 9 && /^waitless_waiters 1$/m.test((await victim.ask({ path: '/metrics' })).text);
+    }
+    const wanted = Array.from({ length: published }, (_, i) => String(i));
+    await good.when(({ data: event }) => event['id'] === wanted.at(-1));
+    assert.deepEqual(
+      good.events.map(({ data: event }) => event['id']),
+      wanted,
+    );
+    const back = await eventStream(t, `${victim.server.url}${path}`, { lastEventId: good.events[0]!.id });
+    await back.when(({ data: event }) => event['id'] === wanted.at(-1));
+    assert.equal(back.events.length, published - 1, 'the past comes as fast as it is read');
+    slow.socket.resume();
+    await assert.rejects(async () => {
+      const answer = await slow.response();
+      if (answer === null) throw new Error('cut');
+    }, 'its stream has no end');
+    for (const stream of [good, back]) stream.destroy();
+  });
+});
+
+test("T57: places and tokens of somebody else's topics lead to nothing of theirs", async (t) => {
+  await underAttack(t, { services, namespaces: ['mine', 'theirs'] }, async (victim) => {
+    const path = '/v1/topics/orders/events';
+    const publish = (namespace: string, id: string) =>
+      victim.askAs(namespace, {
+        method: 'POST',
+        path,
+        headers: [['Content-Type', 'application/cloudevents+json']],
+        body: JSON.stringify({ specversion: '1.0', id, source: '/s', type: 't' }),
+      });
+    for (const id of ['a', 'b', 'c']) assert.equal((await publish('theirs', id)).status, 202);
+    assert.equal((await publish('mine', 'own')).status, 202);
+    const key = victim.server.key('theirs');
+    const url = `${victim.server.url}${path}`;
+    const theirs = await eventStream(t, `${url}?from=start`, { key });
+    await theirs.when(({ data }) => data['id'] === 'c');
+    const own = { key: victim.server.key('mine') };
+    for (const lastEventId of [...theirs.events.map(({ id }) => id), "1' OR '1'='1", '-1', '9'.repeat(300), '0-x']) {
+      const stream = await eventStream(t, url, { ...own, lastEventId });
+      // Positions are each namespace's own: one may be a place here too.
+      if (lastEventId !== theirs.events[0]!.id) await stream.when(({ data }) => data['id'] === 'own');
+      assert.ok(stream.events.every(({ event, data }) => event === 'reset' || data['id'] === 'own'));
+      stream.destroy();
+    }
+    theirs.destroy();
+  });
+});
+
 test('T55: a thousand streams that are cut leave nothing behind', (t) => cutStreams(t, 1000));
 
 test('T56: progress that would be events of its own, or end the stream, is data', async (t) => {

@@ -5,23 +5,10 @@ import { errorTable, unbuiltRequestHeaders, unbuiltRoutes } from '@waitless/prot
 import { assertProblem, assertUsable, underAttack } from '../support/victim.ts';
 import { requestBytes, type RequestParts } from '../support/raw-http.ts';
 
-const headers: readonly (readonly [name: string, value: string])[] = [
-  ['Ordering-Key', 'customer-42'],
-  ['Ordering-Key', ''],
-];
+/** None at this time. */
+const headers: readonly (readonly [name: string, value: string])[] = [];
 
 const routes: readonly (readonly [method: string, path: string])[] = [
-  ['PUT', '/v1/subscriptions/s'],
-  ['GET', '/v1/subscriptions/s'],
-  ['DELETE', '/v1/subscriptions/s'],
-  ['POST', '/v1/subscriptions/s/pause'],
-  ['POST', '/v1/subscriptions/s/resume'],
-  ['POST', '/v1/subscriptions/s/redrive'],
-  ['POST', '/v1/subscriptions/s/leases'],
-  ['GET', '/v1/subscriptions/s/deliveries'],
-  ['GET', '/v1/subscriptions/s/dead-letters'],
-  ['POST', '/v1/leases/t/ack'],
-  ['POST', '/v1/leases/t/nack'],
   ['GET', '/docs'],
 ];
 
@@ -61,31 +48,5 @@ test('documented and not built: 501, nothing stored, the connection usable', asy
         route,
       );
     }
-  });
-});
-
-test('a refused header is refused before the body is read, on every method of a call', async (t) => {
-  await underAttack(t, { services: { work: { target: { pull: true } } } }, async (victim) => {
-    for (const method of ['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
-      await t.test(method, () =>
-        victim.untouchedBy(async () =>
-          assertProblem(
-            await victim.ask({
-              method,
-              path: '/v1/call/work/a?b=c',
-              headers: [['Ordering-Key', 'customer-42']],
-            }),
-            501,
-            'not-implemented',
-          ),
-        ),
-      );
-    }
-    await t.test('HEAD', () =>
-      victim.untouchedBy(async () => {
-        const answer = await victim.ask({ method: 'HEAD', path: '/v1/call/work', headers: [['Ordering-Key', 'a']] });
-        assert.equal(answer.status, 501);
-      }),
-    );
   });
 });

@@ -19,6 +19,8 @@ export const submits: Journeys = [
   () => import('./callback-secrets.test.ts'),
   () => import('./tokens.test.ts'),
   () => import('./publish.test.ts'),
+  () => import('./topics.test.ts'),
+  () => import('./topic-streams.test.ts'),
 ];
 
 export const work: Journeys = [
@@ -26,11 +28,14 @@ export const work: Journeys = [
   () => import('./backend-answers.test.ts'),
   () => import('./later.test.ts'),
   () => import('./pull-workers.test.ts'),
+  () => import('./ordering.test.ts'),
+  () => import('./transitions.test.ts'),
   () => import('./operation-events.test.ts'),
   () => import('./told.test.ts'),
   () => import('./stream.test.ts'),
   () => import('./websocket.test.ts'),
   () => import('./sdk-push.test.ts'),
+  () => import('./sdk-events.test.ts'),
   () => import('./time.test.ts'),
   () => import('./services-by-api.test.ts'),
   () => import('./stop.test.ts'),
@@ -39,4 +44,6 @@ export const work: Journeys = [
   () => import('./callbacks.test.ts'),
   () => import('./callback-attempts.test.ts'),
   () => import('./callback-rotation.test.ts'),
+  () => import('./push-subscriptions.test.ts'),
+  () => import('./subscriptions.test.ts'),
 ];

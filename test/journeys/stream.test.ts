@@ -205,7 +205,12 @@ test('a token opens a stream of its operations and of no other, and a stream is 
     [`${all}&${all}`, 400, 'invalid-parameter'],
     [`${all}&after=1`, 400, 'invalid-parameter'],
     [`operations=${Array.from({ length: 101 }, (_, i) => `a${i}`).join()}`, 400, 'invalid-parameter'],
-    [`${all}&topics=a.b`, 501, 'not-implemented'],
+    [`${all}&from=start`, 400, 'invalid-parameter'],
+    [`${all}&topics=a..b`, 400, 'invalid-name'],
+    [`topics=${'**.'.repeat(5)}a`, 400, 'invalid-filter'],
+    ['topics=a&from=x', 400, 'invalid-cursor'],
+    ['topics=a&filter=x', 400, 'invalid-filter'],
+    [`topics=${Array.from({ length: 101 }, (_, i) => `a${i}`).join()}`, 400, 'invalid-parameter'],
   ] as const) {
     const refused = await get(`${server.url}/v1/stream?${query}`, { key });
     assertProblem(refused, status, code);

@@ -7,4 +7,5 @@ await onPostgres({ nodes: 2, hints: false, pollMs: 20 }, [
   () => import('./look-up.test.ts'),
   () => import('./cancel.test.ts'),
   () => import('./stored-results.test.ts'),
+  () => import('./topic-streams.test.ts'),
 ]);

@@ -16,3 +16,5 @@ await import('./stored-results.test.ts');
 await import('./results-by-key.test.ts');
 await import('./pace.test.ts');
 await import('./publish.test.ts');
+await import('./topic-streams.test.ts');
+await import('./topics.test.ts');

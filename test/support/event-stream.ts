@@ -14,6 +14,8 @@ export interface Told {
 export interface EventStream {
   readonly status: number;
   readonly headers: IncomingMessage['headers'];
+  /** The last place that it was told, with an event or without one. */
+  readonly place: string | undefined;
   /** What has come so far; comments are left out. */
   readonly events: readonly Told[];
   /** Resolves with the events once one of them fits, or rejects when the stream ends before. */
@@ -51,6 +53,7 @@ export async function eventStream(
 
 class Stream implements EventStream {
   readonly events: Told[] = [];
+  place: string | undefined;
   readonly #message: IncomingMessage;
   readonly #end: Promise<void>;
   #rest = '';
@@ -82,6 +85,8 @@ class Stream implements EventStream {
       if (lines.length === 0) continue;
       const all = (name: string): string[] =>
         lines.filter((line) => line.startsWith(`${name}: `)).map((line) => line.slice(name.length + 2));
+      this.place = all('id')[0] ?? this.place;
+      if (all('data').length === 0) continue;
       this.events.push({
         id: all('id')[0]!,
         event: all('event')[0]!,

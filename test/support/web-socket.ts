@@ -1,7 +1,13 @@
 // A WebSocket client of the tests: every frame that came, in order, and waiting for the one that is expected.
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
-import { type ClientFrame, decodeFrames, type ServerFrame, streamProtocol } from '@waitless/protocol';
+import {
+  type ClientFrame,
+  decodeFrames,
+  type ServerFrame,
+  streamProtocol,
+  type TopicClientFrame,
+} from '@waitless/protocol';
 import { WebSocket } from 'ws';
 import { cleanUp } from './cleanup.ts';
 
@@ -11,11 +17,11 @@ export interface Channel {
   readonly ws: WebSocket;
   readonly frames: readonly ServerFrame[];
   /** One frame, or a message of several. */
-  send(...frames: ClientFrame[]): void;
+  send(...frames: (ClientFrame | TopicClientFrame)[]): void;
   /** The first frame of a type that fits, among those that came and those that will. */
   frame<T extends ServerFrame['type']>(type: T, fits?: (frame: FrameOf<T>) => boolean): Promise<FrameOf<T>>;
   /** Sends a frame under a name of its own, and gives what answers it. */
-  ask(frame: ClientFrame): Promise<ServerFrame>;
+  ask(frame: ClientFrame | TopicClientFrame): Promise<ServerFrame>;
   /** Frames of a type, so far. */
   all<T extends ServerFrame['type']>(type: T): FrameOf<T>[];
   readonly closed: Promise<{ code: number; reason: string }>;
