@@ -51,7 +51,7 @@ describe(
       const whole = await relationsOf(login.admin, login.schema);
       await refused(login.url(), /may not read and write the tables at .* \(meta\); start as their owner/);
       await query(login.admin, `GRANT SELECT ON ALL TABLES IN SCHEMA ${login.schema} TO ${login.user}`);
-      await refused(login.url(), /may not read and write the tables at .* \(counter\)/);
+      await refused(login.url(), /may not read and write the tables at .* \(callback\)/);
       await query(login.admin, `REVOKE USAGE ON SCHEMA ${login.schema} FROM ${login.user}`);
       await refused(login.url(), /belongs to "postgres" and user "w_\w+" may not use it/);
       assert.deepEqual(await relationsOf(login.admin, login.schema), whole);

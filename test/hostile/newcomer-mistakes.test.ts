@@ -190,17 +190,16 @@ describe('the likeliest mistakes of a first hour', { concurrency: 4 }, () => {
     assertTold(keyed, 78, /--key: there is no service "scoer"; did you mean "score"\?/);
   });
 
-  test('a callback to localhost, which is not built yet: what to do instead', async (t) => {
+  test('a callback to localhost: what to start the server with', async (t) => {
     const { url } = await serverFor(t, { services: { score: { target: { pull: true } } } });
     const argv = ['submit', 'score', '-d', json, '-H', 'Callback-Url: http://localhost:3000/done'];
-    const instead =
-      /Callback-Url is not built yet; send the request without it, and fetch the result: with Prefer: wait=N, or by polling/;
+    const instead = /the host of Callback-Url .* is not public.*start the server with --allow-network for its range/;
     assertTold(await asks(t, argv, { url }), 1, instead);
     const answer = await post(`${url}/v1/call/score`, {
       body: json,
       headers: { 'Callback-Url': 'http://localhost:3000/' },
     });
-    assert.equal(answer.status, 501);
+    assert.equal(answer.status, 422);
     assert.match(String(answer.json()['detail']), instead);
   });
 
