@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { backendFor } from '../support/backend.ts';
-import { eventStream } from '../support/event-stream.ts';
+import { eventStream, type Told } from '../support/event-stream.ts';
 import { sha256 } from '../support/fixtures.ts';
 import { get, until } from '../support/http.ts';
 import { classify, Ledger, type LedgerLine, type Seen, summary, type Verdict, whyVoid } from '../support/ledger.ts';
@@ -323,7 +323,7 @@ function listener(t: TestContext, { server, failed }: Running): (until: string) 
       // Called with each event: none of them is waited for.
       const told = stream.when(() => {
         for (; heard < stream.events.length; heard++) {
-          const { id, event, data } = stream.events[heard]!;
+          const { id, event, data }: Told = stream.events[heard]!;
           assert.equal(event, 'event');
           lastEventId = id;
           got.add(data['id'] as string, { position: 0, data: textOf(data) });

@@ -12,15 +12,21 @@ import { forgetting } from './forgetting-run.ts';
 const seed = Number(process.env['FAULT_SEED'] ?? Date.now() % 1_000_000);
 const run = { rounds: 2, each: 150, publishers: 8, seed };
 
-for (const level of ['memory', 'none'] as const)
-  test(`an orderly stop loses no event of durability ${level}`, async (t) => {
+for (const [title, level] of [
+  ['an orderly stop loses no event of durability memory', 'memory'],
+  ['an orderly stop loses no event of durability none', 'none'],
+] as const)
+  test(title, async (t) => {
     const { acknowledged, lost } = await forgetting(t, { ...run, level, end: 'SIGTERM', rounds: 1 });
     assert.ok(acknowledged >= run.each);
     assert.equal(lost, 0);
   });
 
-for (const level of ['stored', 'memory'] as const)
-  test(`a kill of the process loses no acknowledged event of durability ${level}`, async (t) => {
+for (const [title, level] of [
+  ['a kill of the process loses no acknowledged event of durability stored', 'stored'],
+  ['a kill of the process loses no acknowledged event of durability memory', 'memory'],
+] as const)
+  test(title, async (t) => {
     const { acknowledged, lost } = await forgetting(t, { ...run, level, end: 'SIGKILL' });
     assert.ok(acknowledged >= run.rounds * run.each);
     assert.equal(lost, 0);

@@ -8,9 +8,7 @@ import { requestBytes, type RequestParts } from '../support/raw-http.ts';
 /** None at this time. */
 const headers: readonly (readonly [name: string, value: string])[] = [];
 
-const routes: readonly (readonly [method: string, path: string])[] = [
-  ['GET', '/docs'],
-];
+const routes: readonly (readonly [method: string, path: string])[] = [['GET', '/docs']];
 
 test('documented and not built: 501, nothing stored, the connection usable', async (t) => {
   await underAttack(t, { services: { work: { target: { pull: true } } } }, async (victim) => {

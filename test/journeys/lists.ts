@@ -23,7 +23,8 @@ export const submits: Journeys = [
   () => import('./topic-streams.test.ts'),
 ];
 
-export const work: Journeys = [
+/** Those of which a second node could change the outcome: they run on two in every test run. */
+export const workOfNodes: Journeys = [
   () => import('./bytes.test.ts'),
   () => import('./backend-answers.test.ts'),
   () => import('./later.test.ts'),
@@ -32,18 +33,22 @@ export const work: Journeys = [
   () => import('./transitions.test.ts'),
   () => import('./operation-events.test.ts'),
   () => import('./told.test.ts'),
-  () => import('./stream.test.ts'),
   () => import('./websocket.test.ts'),
+  () => import('./stop.test.ts'),
+  () => import('./callbacks.test.ts'),
+  () => import('./push-subscriptions.test.ts'),
+  () => import('./subscriptions.test.ts'),
+];
+
+export const work: Journeys = [
+  ...workOfNodes,
+  () => import('./stream.test.ts'),
   () => import('./sdk-push.test.ts'),
   () => import('./sdk-events.test.ts'),
   () => import('./time.test.ts'),
   () => import('./services-by-api.test.ts'),
-  () => import('./stop.test.ts'),
   () => import('./polled-backends.test.ts'),
   () => import('./signed-requests.test.ts'),
-  () => import('./callbacks.test.ts'),
   () => import('./callback-attempts.test.ts'),
   () => import('./callback-rotation.test.ts'),
-  () => import('./push-subscriptions.test.ts'),
-  () => import('./subscriptions.test.ts'),
 ];

@@ -14,4 +14,13 @@ await onPostgres({ nodes: 2, hints: false, pollMs: 20 }, [
   () => import('./signed-requests.test.ts'),
   () => import('./callbacks.test.ts'),
   () => import('./callback-attempts.test.ts'),
+  () => import('./callback-rotation.test.ts'),
+  () => import('./ordering.test.ts'),
+  () => import('./transitions.test.ts'),
+  () => import('./stream.test.ts'),
+  () => import('./websocket.test.ts'),
+  () => import('./sdk-push.test.ts'),
+  () => import('./sdk-events.test.ts'),
+  () => import('./subscriptions.test.ts'),
+  () => import('./push-subscriptions.test.ts'),
 ]);

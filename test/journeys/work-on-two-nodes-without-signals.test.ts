@@ -5,12 +5,7 @@ import { onPostgres } from '../support/on-postgres.ts';
 await onPostgres({ nodes: 2, hints: false, pollMs: 20 }, [
   () => import('./later.test.ts'),
   () => import('./pull-workers.test.ts'),
-  () => import('./ordering.test.ts'),
-  () => import('./transitions.test.ts'),
   () => import('./operation-events.test.ts'),
   () => import('./told.test.ts'),
-  () => import('./websocket.test.ts'),
   () => import('./subscriptions.test.ts'),
-  () => import('./polled-backends.test.ts'),
-  () => import('./callbacks.test.ts'),
 ]);

@@ -111,7 +111,10 @@ test('the cost of finding patterns grows with the words of the name, and not wit
   const few = looksAt(t, () => patterns.matching('tenant7.orders.placed'));
   add(10, 10_000);
   assert.ok(few > 0);
-  assert.equal(looksAt(t, () => patterns.matching('tenant7.orders.placed')), few);
+  assert.equal(
+    looksAt(t, () => patterns.matching('tenant7.orders.placed')),
+    few,
+  );
 });
 
 test('the dearest pattern and the longest name cost in proportion to both', (t) => {

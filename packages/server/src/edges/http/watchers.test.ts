@@ -72,7 +72,7 @@ test(
     assert.match(text, /^HTTP\/1\.1 200 OK\r\n/);
     assert.match(text, /\r\nTransfer-Encoding: chunked\r\n/i);
     assert.ok(
-      text.endsWith('\r\n\r\n11\r\n: events follow\n\n\r\na\r\ndata: é\n\n\r\n0\r\n\r\n'),
+      text.endsWith('\r\n\r\n1d\r\nretry: 1000\n: events follow\n\n\r\na\r\ndata: é\n\n\r\n0\r\n\r\n'),
       JSON.stringify(text),
     );
     assert.equal(gone, 1);
@@ -89,7 +89,7 @@ test('one that shares its connection stays with node:http and is told the same',
   watcher.send(pieceOf('data: é\n\n', 1));
   watcher.end();
   const text = await all(client);
-  assert.match(text, /11\r\n: events follow\n\n\r\na\r\ndata: é\n\n\r\n0\r\n\r\n$/);
+  assert.match(text, /1d\r\nretry: 1000\n: events follow\n\n\r\na\r\ndata: é\n\n\r\n0\r\n\r\n$/);
   assert.equal(watchers.count, 0);
 });
 

@@ -28,8 +28,8 @@ export function pieceOf(text: string, events: number): Piece {
 const bytesOf = ({ chunk, from }: Piece): Buffer => chunk.subarray(from, -2);
 
 const heartbeat = pieceOf(': still here\n\n', 0);
-/** Sends the head on its way at once. */
-const opening = pieceOf(': events follow\n\n', 0);
+/** Sends the head on its way at once, and has an EventSource come back after a second instead of its own three or more. */
+const opening = pieceOf('retry: 1000\n: events follow\n\n', 0);
 const lastChunk = '0\r\n\r\n';
 
 export class Watchers {
