@@ -96,7 +96,7 @@ export async function eventKills(
     return { status: 204 };
   });
   const documents = {
-    [pulled.name]: { target: { pull: true }, maxInFlight: pulled.maxInFlight, lease: '5s' },
+    [pulled.name]: { target: { pull: true }, maxInFlight: pulled.maxInFlight, lease: '2s' },
     [pushed.name]: { target: { url: receiver.url }, maxInFlight: pushed.maxInFlight },
     [started.name]: { target: { service: 'mirror' } },
   };
