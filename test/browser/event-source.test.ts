@@ -4,7 +4,7 @@ import { withoutBrowser } from '../support/browser.ts';
 import { watchThroughKills } from './event-source-run.ts';
 
 test(
-  'a page that watches while the server is killed 5 times sees every event once, up to the last',
+  'a page that watches while the server is killed 3 times sees every event once, up to the last',
   { skip: withoutBrowser, timeout: 120_000 },
-  (t) => watchThroughKills(t, 5),
+  (t) => watchThroughKills(t, 3),
 );

@@ -299,5 +299,5 @@ test('wrong questions about deliveries name what is wrong', async (t) => {
   const retry = `${server.url}/v1/deliveries/dlv_${'0'.repeat(34)}/retry`;
   assertProblem(await post(retry, { body: { at: 'now' } }), 400, 'unknown-field');
   assertProblem(await post(retry, { body: 'x' }), 415, 'unsupported-media-type');
-  assertProblem(await answerLease(server.url, 'x', 'ack'), 501, 'not-implemented');
+  assertProblem(await answerLease(server.url, 'x', 'ack'), 404, 'not-found');
 });

@@ -2,38 +2,39 @@
 
 type Journeys = readonly (() => Promise<unknown>)[];
 
-export const submits: Journeys = [
-  () => import('./same-id.test.ts'),
-  () => import('./modes.test.ts'),
+/** Those of which a second node could change the outcome: they run on two in every test run. */
+export const submitsOfNodes: Journeys = [
   () => import('./idempotency.test.ts'),
   () => import('./look-up.test.ts'),
   () => import('./results.test.ts'),
   () => import('./cancel.test.ts'),
   () => import('./durability.test.ts'),
   () => import('./isolation.test.ts'),
-  () => import('./batch.test.ts'),
-  () => import('./acknowledgement.test.ts'),
   () => import('./stored-results.test.ts'),
   () => import('./results-by-key.test.ts'),
   () => import('./pace.test.ts'),
-  () => import('./callback-secrets.test.ts'),
-  () => import('./tokens.test.ts'),
   () => import('./publish.test.ts'),
   () => import('./topics.test.ts'),
   () => import('./topic-streams.test.ts'),
 ];
 
-/** Those of which a second node could change the outcome: they run on two in every test run. */
+export const submits: Journeys = [
+  ...submitsOfNodes,
+  () => import('./same-id.test.ts'),
+  () => import('./modes.test.ts'),
+  () => import('./batch.test.ts'),
+  () => import('./acknowledgement.test.ts'),
+  () => import('./callback-secrets.test.ts'),
+  () => import('./tokens.test.ts'),
+];
+
+/** As above, of backends and workers. */
 export const workOfNodes: Journeys = [
-  () => import('./bytes.test.ts'),
-  () => import('./backend-answers.test.ts'),
   () => import('./later.test.ts'),
   () => import('./pull-workers.test.ts'),
   () => import('./ordering.test.ts'),
   () => import('./transitions.test.ts'),
-  () => import('./operation-events.test.ts'),
   () => import('./told.test.ts'),
-  () => import('./websocket.test.ts'),
   () => import('./stop.test.ts'),
   () => import('./callbacks.test.ts'),
   () => import('./push-subscriptions.test.ts'),
@@ -42,6 +43,10 @@ export const workOfNodes: Journeys = [
 
 export const work: Journeys = [
   ...workOfNodes,
+  () => import('./bytes.test.ts'),
+  () => import('./backend-answers.test.ts'),
+  () => import('./operation-events.test.ts'),
+  () => import('./websocket.test.ts'),
   () => import('./stream.test.ts'),
   () => import('./sdk-push.test.ts'),
   () => import('./sdk-events.test.ts'),

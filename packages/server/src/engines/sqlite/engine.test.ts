@@ -55,14 +55,6 @@ const folderStore = async () => {
 };
 
 conformance({ name: 'sqlite in a file', create: folderStore }, { test, durable: true, shared: false });
-conformance(
-  {
-    name: 'sqlite in memory',
-    create: async () => ({ engine: () => sqliteEngine({ folder: ':memory:' }), destroy: async () => {} }),
-  },
-  { test, durable: false, shared: false },
-);
-
 /** A store in a file with an open engine; both are gone at the end of the test. */
 async function openStore(t: TestContext) {
   const store = await folderStore();
