@@ -288,7 +288,7 @@ test('without dead letters what is refused to the last try is dropped', async (t
   const { leases } = await pullEvents(url, 's', { waitSeconds: 10 });
   assert.equal((await answerLease(url, leases[0]!.token, 'nack')).status, 200);
   const seen = await subscriptionAt(url, 's');
-  assert.deepEqual([isThrough(seen), seen.open.dead], [true, 0]);
+  assert.deepEqual([isThrough(seen), seen.open.dead], [true, 0], JSON.stringify(seen));
 });
 
 test('what nobody answers is given up after its last try, and its key goes on', async (t) => {

@@ -192,6 +192,8 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       checkTarget: async ({ target: to, topics: read }) => {
         if (to.kind === 'webhook') await guard.check(to.url, 'subscription');
         if (to.kind !== 'service') return;
+        // It may have been made at another node a moment ago.
+        if (!services.get(to.service)) await made.read();
         if (!services.get(to.service)) throw unknownTarget(to.service);
         refuseOwnTransitions(to.service, read);
       },
