@@ -30,7 +30,6 @@ export const submits: Journeys = [
 
 /** As above, of backends and workers. */
 export const workOfNodes: Journeys = [
-  () => import('./later.test.ts'),
   () => import('./pull-workers.test.ts'),
   () => import('./ordering.test.ts'),
   () => import('./transitions.test.ts'),
@@ -41,6 +40,7 @@ export const workOfNodes: Journeys = [
 
 export const work: Journeys = [
   ...workOfNodes,
+  () => import('./later.test.ts'),
   () => import('./push-subscriptions.test.ts'),
   () => import('./subscriptions.test.ts'),
   () => import('./bytes.test.ts'),
