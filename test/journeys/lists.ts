@@ -36,13 +36,13 @@ export const workOfNodes: Journeys = [
   () => import('./told.test.ts'),
   () => import('./stop.test.ts'),
   () => import('./callbacks.test.ts'),
+  () => import('./push-subscriptions.test.ts'),
+  () => import('./subscriptions.test.ts'),
 ];
 
 export const work: Journeys = [
   ...workOfNodes,
   () => import('./later.test.ts'),
-  () => import('./push-subscriptions.test.ts'),
-  () => import('./subscriptions.test.ts'),
   () => import('./bytes.test.ts'),
   () => import('./backend-answers.test.ts'),
   () => import('./operation-events.test.ts'),

@@ -7,4 +7,5 @@ await onPostgres({ nodes: 2, hints: false, pollMs: 20 }, [
   () => import('./pull-workers.test.ts'),
   () => import('./operation-events.test.ts'),
   () => import('./told.test.ts'),
+  () => import('./subscriptions.test.ts'),
 ]);

@@ -177,6 +177,10 @@ export class Pull {
   async settle(answers: readonly AnsweredEvent[]): Promise<EventSettleOutcome[]> {
     if (answers.length === 0) return [];
     const { engine, subscriptions, clock, random, metrics, log } = this.#d;
+    // A refusal is judged by the subscription's own rules, also where this node has not heard of it yet.
+    const refused = answers.filter(({ answer }) => answer.kind !== 'ack' && answer.kind !== 'released');
+    for (const number of new Set(refused.map(({ lease }) => lease.subscription)))
+      if (!subscriptions.byNumber(number)) await subscriptions.find(number);
     const now = clock.now();
     const judged = answers.map(({ lease: { subscription, position, leaseNo, attempt }, answer }) => {
       const of = { subscription, position, leaseNo };
