@@ -173,10 +173,24 @@ test('extending keeps the promise of an answer later beyond its reply timeout', 
   const { createdAt } = await statusOf(accepted.status);
   assert.ok(Date.parse(expiresAt) - Date.parse(createdAt) >= 3_600_000 - clocksApartMs(), expiresAt);
 
+  // As long holds what a backend asks for before it has said 202.
+  backend.behave(async ({ body, headers }) => {
+    if (body.toString() === 'early') {
+      const early = headers['operation-reply-url']!.replace(/reply$/, 'extend');
+      assert.equal((await post(early, { body: { leaseSeconds: 3600 } })).status, 200);
+    }
+    return { status: 202 };
+  });
+  const early = await submit(server.url, 'score', { body: 'early' });
+
   // Another operation of the same service, not extended, shows that the reply timeout has run out meanwhile.
   const other = await submit(server.url, 'score', { body: 'y' });
   await statusWhen(other.status, ({ attempt }) => attempt === 2);
-  assert.deepEqual(backend.requests.filter(({ body }) => body.toString() === 'x').length, 1);
+  assert.deepEqual(
+    ['x', 'early', 'y'].map((of) => backend.requests.filter(({ body }) => body.toString() === of).length),
+    [1, 1, 2],
+  );
+  assert.equal((await statusOf(early.status)).attempt, 1);
   assert.equal((await post(replyUrl, { body: 'long after' })).status, 200);
   assert.equal((await resultOf(accepted.result)).text, 'long after');
 });

@@ -30,6 +30,7 @@ export const submits: Journeys = [
 
 /** As above, of backends and workers. */
 export const workOfNodes: Journeys = [
+  () => import('./later.test.ts'),
   () => import('./pull-workers.test.ts'),
   () => import('./ordering.test.ts'),
   () => import('./transitions.test.ts'),
@@ -42,7 +43,6 @@ export const workOfNodes: Journeys = [
 
 export const work: Journeys = [
   ...workOfNodes,
-  () => import('./later.test.ts'),
   () => import('./bytes.test.ts'),
   () => import('./backend-answers.test.ts'),
   () => import('./operation-events.test.ts'),

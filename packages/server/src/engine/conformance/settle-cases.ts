@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import type { TimelineWanted } from '../engine.ts';
 import { type Case, result } from './fixture.ts';
+import { seconds } from './rounds.ts';
 
 const done = (text: string) => ({ to: 'succeeded' as const, result: result(text) });
 const retry = (runAt: number, attemptUsed = true) => ({
@@ -186,6 +187,38 @@ export const settleCases: Case[] = [
       await f.settle(lease!, { to: 'later', leaseUntil: f.clock.now() + 50_000 });
       f.clock.advance(40_000);
       assert.equal((await f.settle(lease!, done('at last')))[0]?.kind, 'recorded');
+    },
+  },
+  {
+    name: 'who was told the end of his lease has it also after he has said "later"',
+    async run(f) {
+      await f.submit();
+      const [lease] = await f.lease({ kind: 'push', leaseMs: 1000 });
+      const told = await f.engine.extend({ ...lease!, leaseMs: 50_000, progress: null }, f.clock.now());
+      await f.settle(lease!, { to: 'later', leaseUntil: f.clock.now() + 2000 });
+      assert.equal(told.kind === 'extended' && told.leaseUntil, f.clock.now() + 50_000);
+      assert.deepEqual(await seconds(f, 4, [f]), []);
+      assert.equal(
+        (
+          await f.settle(lease!, {
+            to: 'queued',
+            runAt: f.clock.now(),
+            rank: 0,
+            attemptUsed: true,
+            error: { code: 'x', message: 'y' },
+          })
+        )[0]?.kind,
+        'recorded',
+      );
+
+      // The next lease knows nothing of it.
+      const [next] = await f.lease({ kind: 'push', leaseMs: 60_000 });
+      await f.settle(next!, { to: 'later', leaseUntil: f.clock.now() + 2000 });
+      assert.deepEqual(
+        (await seconds(f, 4, [f])).map(({ reason }) => reason),
+        ['lease-expired'],
+      );
+      assert.equal((await f.settle(next!, done('late')))[0]?.kind, 'lost');
     },
   },
   {

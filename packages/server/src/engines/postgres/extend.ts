@@ -22,6 +22,7 @@ WITH input AS MATERIALIZED (
   ) h
 ), extended AS (
   UPDATE operation o SET lease_until = greatest(o.lease_until, h.lease_now + h.lease_ms),
+    extended_no = CASE WHEN h.lease_ms > 0 THEN o.lease_no ELSE o.extended_no END,
     version = o.version + CASE WHEN h.report IS NULL THEN 0 ELSE 1 END,
     updated_at = CASE WHEN h.report IS NULL THEN o.updated_at ELSE ${notBefore('$1::int8')} END,
     progress_seq = CASE WHEN h.report IS NULL THEN o.progress_seq ELSE coalesce(o.progress_seq, 0) + 1 END,

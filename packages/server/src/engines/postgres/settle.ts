@@ -71,7 +71,7 @@ WITH input AS MATERIALIZED (
 ), moved AS (
   UPDATE operation o SET stage = h.to_stage, version = o.version + 1, updated_at = ${notBefore('$1::int8')}, attempt = o.attempt - h.give_back,
     lease_kind = CASE h.to_stage WHEN ${laterStage} THEN ${leaseKinds.later} END, node = NULL,
-    lease_until = CASE h.to_stage WHEN ${laterStage} THEN h.until - $1::int8 + h.lease_now END,
+    lease_until = CASE h.to_stage WHEN ${laterStage} THEN greatest(h.until - $1::int8 + h.lease_now, CASE WHEN o.extended_no = o.lease_no THEN o.lease_until END) END,
     wake_at = CASE WHEN h.to_stage > 2 THEN greatest($1::int8 + o.retention_ms, o.keep_until${more ? `, ${sharedUntil}` : ''}) ELSE least(h.until, o.deadline_at) END,
     run_at = CASE h.to_stage WHEN 1 THEN h.until END,
     rank = coalesce(h.new_rank, o.rank),

@@ -43,6 +43,8 @@ interface Standing {
 }
 
 const holds = 'seq = ? AND lease_no = ? AND stage = 2 AND lease_until > ?';
+/** The end of the lease that its holder was told, where he was told one. */
+const keptUntil = 'iif(extended_no = lease_no, lease_until, 0)';
 
 export function settleStatements(
   store: Store,
@@ -91,7 +93,8 @@ export function settleStatements(
     .raw();
   const answerLater = db
     .prepare<unknown[], [queue: number, version: number, wakeAt: number, createdAt: number]>(
-      `UPDATE operation SET lease_kind = ${leaseKinds.later}, version = version + 1, updated_at = ?, lease_until = ?, wake_at = min(?, deadline_at) WHERE ${holds} RETURNING queue, version, wake_at, created_at`,
+      `UPDATE operation SET lease_kind = ${leaseKinds.later}, version = version + 1, updated_at = ?, lease_until = max(?, ${keptUntil}), wake_at = min(max(?, ${keptUntil} + ?), deadline_at)
+       WHERE ${holds} RETURNING queue, version, wake_at, created_at`,
     )
     .raw();
   const noteAttempt = db.prepare(
@@ -109,7 +112,7 @@ export function settleStatements(
   );
   const extendLease = db
     .prepare<unknown[], number>(
-      `UPDATE operation SET lease_until = max(lease_until, ?), wake_at = min(max(lease_until + ?, ?), deadline_at) WHERE ${holds} RETURNING lease_until`,
+      `UPDATE operation SET lease_until = max(lease_until, ?), wake_at = min(max(lease_until + ?, ?), deadline_at), extended_no = iif(?, lease_no, extended_no) WHERE ${holds} RETURNING lease_until`,
     )
     .pluck();
   const report = db
@@ -148,7 +151,8 @@ export function settleStatements(
     // The clock's own decisions are guarded by the version before this call; the lease may have run out, that is the point.
     const heldAt = clock ? Number.MIN_SAFE_INTEGER : store.leaseNow;
     if (t.to === 'later') {
-      const row = answerLater.get(now, t.leaseUntil - store.pausedMs, t.leaseUntil, s.seq, s.leaseNo, heldAt);
+      const { pausedMs } = store;
+      const row = answerLater.get(now, t.leaseUntil - pausedMs, t.leaseUntil, pausedMs, s.seq, s.leaseNo, heldAt);
       if (!row) return undefined;
       store.wake(row[2]);
       if (t.poll) polls.set(s.seq, s.leaseNo, t.poll);
@@ -261,7 +265,7 @@ export function settleStatements(
       const now = store.nowMs;
       const until = now + (e.leaseMs ?? 0);
       const { pausedMs, leaseNow } = store;
-      const end = extendLease.get(until - pausedMs, pausedMs, until, e.seq, e.leaseNo, leaseNow);
+      const end = extendLease.get(until - pausedMs, pausedMs, until, e.leaseMs ? 1 : 0, e.seq, e.leaseNo, leaseNow);
       const at = standing.get(e.seq);
       if (end === undefined || !at) {
         if (!at) return { kind: 'unknown' };

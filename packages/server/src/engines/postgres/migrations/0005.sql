@@ -3,6 +3,9 @@
 -- Bits of the ordering key, null without one. Two keys with the same bits wait for each other, and nothing else comes of it.
 ALTER TABLE operation ADD COLUMN lane bigint;
 
+-- The lease whose holder was told until when it holds: a backend may extend it before it says that it answers later, and that does not shorten it.
+ALTER TABLE operation ADD COLUMN extended_no integer;
+
 -- The open operations of each lane. Who adds one or ends one holds the lane's lock from before its number is taken until the commit: so numbers are in the
 -- order of the commits, and whoever ends the first one sees all that wait behind it. Only the first may be leased; the others wait without a time.
 -- run_at: when its client wants it to start at the earliest.
