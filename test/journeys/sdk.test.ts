@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { createClient, type Job, OperationFailed, WaitlessError, type Worker } from '@waitless/client';
 import * as v from 'valibot';
 import { backendFor, never } from '../support/backend.ts';
+import { until } from '../support/http.ts';
 import { waitersReach } from '../support/operations.ts';
 import { serverFor } from '../support/server.ts';
 
@@ -163,12 +164,11 @@ test('the heartbeat keeps a job that takes longer than its lease, and it is done
       // Longer than the lease by the server's clock: the deadline of the lease that was taken has passed.
       const { operation } = await client.get(id);
       const over = Date.parse(operation.startedAt!) + lease * 1_000;
-      for (let step = 1; ; step++) {
+      await progress({ stage: 'long', percent: 50 });
+      await until(async () => {
         const { headers } = await fetch(`${server.url}/livez`);
-        if (Date.parse(headers.get('date')!) > over + 1_000) break;
-        await new Promise((resolve) => setTimeout(resolve, 50));
-        if (step === 1) await progress({ stage: 'long', percent: 50 });
-      }
+        return Date.parse(headers.get('date')!) > over + 1_000 || undefined;
+      });
       return 'kept';
     },
     { leaseSeconds: lease },

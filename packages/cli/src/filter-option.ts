@@ -2,10 +2,11 @@
 import type { EventFilter } from '@waitless/client';
 import { InvalidArgumentError, Option } from 'commander';
 
-export const filterOption = (): Option =>
+/** `before` stands before what it does. */
+export const filterOption = (before = ''): Option =>
   new Option(
     '--filter <NAME=VALUE>',
-    "an attribute's value, or its beginning as in type=order.*, or its end as in subject=*.pdf; != for all others; all of several",
+    `${before}an attribute's value, or its beginning as in type=order.*, or its end as in subject=*.pdf; != for all others; may be repeated, for events that pass them all`,
   ).argParser(collectFilter);
 
 /** Checks and collects `--filter`. */

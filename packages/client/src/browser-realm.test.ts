@@ -41,7 +41,7 @@ async function load(context: vm.Context): Promise<typeof Client> {
   const main = moduleAt(entry('@waitless/client'));
   await main.link((specifier, from) => {
     if (specifier === '@waitless/protocol') return moduleAt(entry(specifier));
-    assert.match(specifier, /^\.\//, `${from.identifier} imports ${specifier}`);
+    assert.match(specifier, /^\.{1,2}\//, `${from.identifier} imports ${specifier}`);
     return moduleAt(new URL(specifier, from.identifier));
   });
   await main.evaluate();

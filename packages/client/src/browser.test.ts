@@ -11,7 +11,7 @@ import { json, problem, receipt, serve } from './support.test.ts';
 
 const folders = ['../dist/', '../../protocol/dist/'].map((path) => fileURLToPath(new URL(path, import.meta.url)));
 const built = folders.flatMap((folder) =>
-  readdirSync(folder)
+  readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.js'))
     .map((name) => ({ path: folder + name, text: readFileSync(folder + name, 'utf8') })),
 );
@@ -20,7 +20,7 @@ test('no built file of the client or the protocol imports from Node or from anyb
   assert.ok(built.length > 20, 'the packages are built');
   for (const { path, text } of built) {
     for (const [, specifier] of text.matchAll(/^(?:import|export)\b(?:[^'";]*?\bfrom)? *['"]([^'"]+)['"]/gm))
-      assert.match(specifier!, /^(?:\.\/[a-z-]+\.js|@waitless\/protocol)$/, path);
+      assert.match(specifier!, /^(?:\.{1,2}\/(?:[a-z-]+\/)?[a-z-]+\.js|@waitless\/protocol)$/, path);
     assert.doesNotMatch(text, /\bimport\(|\brequire\(|\bnode:/, path);
   }
 });

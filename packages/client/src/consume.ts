@@ -8,11 +8,11 @@ import { extendLease } from './leases.ts';
 import { persist } from './persist.ts';
 import { isTransient } from './settling.ts';
 import type { Seams } from './seams.ts';
+import { stopping } from './stopping.ts';
 import type { TopicEvent } from './topic-event.ts';
 import { pollSeconds } from './watch.ts';
 import type { Wire } from './wire.ts';
 import { readOptions, type WorkerOptions } from './worker-options.ts';
-import { defaultGraceSeconds, deliverySeconds, within } from './worker.ts';
 
 /** An event that is to be done, and who it is held for. */
 export interface ConsumedEvent extends TopicEvent {
@@ -70,9 +70,6 @@ export function consume(
     void Promise.resolve().then(() => options.onFailure?.(error, event));
 
   const running = new Set<Held>();
-  const runs = new Set<Promise<void>>();
-  /** Requests under way that must have ended before the consumer has. */
-  const requests = new Set<Promise<void>>();
   /** Answers that wait for the next request. */
   let answers: Held[] = [];
   /** Room that requests under way may fill. */
@@ -81,19 +78,29 @@ export function consume(
   let settling = false;
   let failures = 0;
   let turnQueued = false;
-  let stopping = false;
-  let fatal: unknown;
-  const taking = new AbortController();
-  const closing = new AbortController();
+  const end = stopping(
+    { who: 'consumer', signal: options.signal },
+    {
+      turn,
+      giveBack(reason) {
+        for (const held of running) {
+          held.abandon(reason);
+          end.telling(tell(held));
+        }
+        running.clear();
+      },
+    },
+  );
+  const { taking, closing } = end;
 
   /** Starts what there is to do: a request that hands answers in, or else one that waits for events. */
   function turn(): void {
     const room = Math.min(most, concurrency - running.size - asked);
-    if (stopping) for (const held of answers.splice(0)) track(tell(held));
+    if (taking.aborted) for (const held of answers.splice(0)) end.telling(tell(held));
     else if (answers.length > 0 && !settling && room > 0)
-      track(exchange({ together: answers.splice(0, mostTogether), room, waitSeconds: 0 }));
+      end.telling(exchange({ together: answers.splice(0, mostTogether), room, waitSeconds: 0 }));
     else if (answers.length === 0 && !polling && !settling && room > 0)
-      track(exchange({ together: [], room, waitSeconds: pollSeconds }));
+      end.telling(exchange({ together: [], room, waitSeconds: pollSeconds }));
   }
 
   /** In a turn of its own, so that answers which come together travel together. */
@@ -104,11 +111,6 @@ export function consume(
       turnQueued = false;
       turn();
     }, 0);
-  }
-
-  function track(request: Promise<void>): void {
-    requests.add(request);
-    void request.finally(() => requests.delete(request));
   }
 
   async function exchange({ together, room, waitSeconds }: { together: Held[]; room: number; waitSeconds: number }) {
@@ -125,7 +127,7 @@ export function consume(
         waitSeconds,
         leaseSeconds,
         settle: together,
-        signal: waits ? taking.signal : closing.signal,
+        signal: waits ? taking : closing,
       });
       failures = 0;
       for (const lease of leases) begin(lease);
@@ -142,16 +144,16 @@ export function consume(
         pause = error;
         answers.unshift(...together);
       } else if (waits || together.length === 0) {
-        if (!taking.signal.aborted) failForGood(error);
+        if (!taking.aborted) end.failForGood(error);
       } // One answer that the server does not take must not keep the others from arriving.
-      else for (const held of together) track(tell(held));
+      else for (const held of together) end.telling(tell(held));
     } finally {
       asked -= room;
     }
-    if (pause && !stopping) {
+    if (pause && !taking.aborted) {
       const ms = pauseMs({ failures: failures++, random: seams.random, retryAfterSeconds: pause.retryAfterSeconds });
       onRetry?.(pause, ms);
-      await seams.sleep(ms, taking.signal).catch(() => {});
+      await seams.sleep(ms, taking).catch(() => {});
     }
     if (waits) polling = false;
     else settling = false;
@@ -172,18 +174,17 @@ export function consume(
       },
       end: () => ended.abort(),
     };
-    if (stopping) return track(tell(held));
+    if (taking.aborted) return end.telling(tell(held));
     const extend = (signal: AbortSignal): Promise<void> => extendLease(wire, { token, leaseSeconds }, signal);
     keepLease({ leaseSeconds, extend, lost: held.abandon, ended: ended.signal }, seams);
     running.add(held);
     const run = done(held).then((answer) => {
-      runs.delete(run);
       if (!running.delete(held)) return;
       if (wanted.signal.aborted) ended.abort();
       else answers.push({ ...held, answer });
       queueTurn();
     });
-    runs.add(run);
+    end.handling(run);
   }
 
   /** Runs the handler. */
@@ -199,8 +200,7 @@ export function consume(
 
   /** Tells one answer by itself, until the server has said something definite about it. */
   function tell(held: Held): Promise<void> {
-    const { signal } = closing;
-    return persist(() => answerEvent(wire, held, signal), { signal, onRetry }, seams).then(
+    return persist(() => answerEvent(wire, held, closing), { signal: closing, onRetry }, seams).then(
       () => close(held, undefined),
       (error: unknown) => close(held, error),
     );
@@ -211,41 +211,8 @@ export function consume(
     if (refused !== undefined && held.answer.kind !== 'release') onFailure(refused, held.event);
   }
 
-  function failForGood(error: unknown): void {
-    fatal ??= error;
-    // Nobody catches here, so that a failure which no one waits for is not lost in silence.
-    stopped(defaultGraceSeconds);
-  }
-
-  let stopped: (graceSeconds: number) => void;
-  const ended = new Promise<number>((resolve) => (stopped = resolve)).then(async (graceSeconds) => {
-    stopping = true;
-    taking.abort(new Error('the consumer stops'));
-    turn();
-    await within(graceSeconds, async () => {
-      while (runs.size > 0) await Promise.all(runs);
-    });
-    for (const held of running) {
-      held.abandon(new Error('the consumer stops'));
-      track(tell(held));
-    }
-    running.clear();
-    await within(deliverySeconds, async () => {
-      for (turn(); requests.size > 0; turn()) await Promise.all(requests);
-    });
-    closing.abort(new Error('the consumer has stopped'));
-    options.signal?.removeEventListener('abort', onAbort);
-    if (fatal !== undefined) throw fatal;
-  });
-  const stop: Consumer['stop'] = ({ graceSeconds = defaultGraceSeconds } = {}) => {
-    stopped(graceSeconds);
-    return ended;
-  };
-  const onAbort = (): void => stopped(defaultGraceSeconds);
-  if (options.signal?.aborted) onAbort();
-  else options.signal?.addEventListener('abort', onAbort, { once: true });
   queueTurn();
-  return { name, done: ended, stop };
+  return { name, done: end.done, stop: end.stop };
 }
 
 /** What to say of an event whose handler threw. */

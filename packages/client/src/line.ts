@@ -58,7 +58,7 @@ export function createLine(
     if (connection || between) return;
     if (!dial) return refuse();
     try {
-      connection = connect(dial, { opened, frame: (frame) => on.frame(frame), lost });
+      connection = connect({ dial, after: seams.after }, { opened, frame: (frame) => on.frame(frame), lost });
     } catch {
       refuse();
     }

@@ -62,6 +62,8 @@ export interface ListFilters {
   /** Any of these states. */
   status?: OperationStatus | readonly OperationStatus[] | undefined;
   correlationId?: string | undefined;
+  /** Filed under this business key, as `key` of the operation says it. */
+  key?: string | undefined;
   /** All of these labels. */
   labels?: Readonly<Record<string, string>> | undefined;
   createdAfter?: Date | string | undefined;
@@ -84,6 +86,7 @@ export async function list(wire: Wire, filters: ListFilters = {}): Promise<Page<
   set('service', filters.service);
   set('status', typeof filters.status === 'string' ? filters.status : filters.status?.join(','));
   set('correlationId', filters.correlationId);
+  set('key', filters.key);
   for (const [name, value] of Object.entries(filters.labels ?? {})) set(`label.${name}`, value);
   set('createdAfter', time(filters.createdAfter));
   set('createdBefore', time(filters.createdBefore));

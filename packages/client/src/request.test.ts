@@ -160,16 +160,29 @@ test('an abort in the middle of the submit still cancels what the submit made', 
 });
 
 test('the time is up: not-finished, with the id in the sentence and the last trouble as its cause', async (t) => {
+  const limitMs = 500;
+  let timeIsUp = (): void => {};
+  // The limit passes when a test says so, and pauses at once.
+  const sleep = (ms: number, signal?: AbortSignal): Promise<void> =>
+    new Promise((resolve, reject) => {
+      if (ms === limitMs) timeIsUp = resolve;
+      else resolve();
+      signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+    });
+  const seams = { random: () => 1, sleep };
   const { url, seen } = await serve(t, ({ method }, response) => {
     if (method === 'POST') json(response, 202, receipt, accepted);
+    else timeIsUp();
   });
-  const client = createClient({ url });
-  await assert.rejects(client.wait('op1', { waitSeconds: 0.05 }), { code: 'not-finished', message: /op1 goes on/ });
+  const client = createClient({ url, seams });
+  const waitSeconds = limitMs / 1_000;
+  await assert.rejects(client.wait('op1', { waitSeconds }), { code: 'not-finished', message: /op1 goes on/ });
   assert.equal(seen[0]?.headers.prefer, 'wait=1');
-  await assert.rejects(client.request('score', 'x', { waitSeconds: 0.05 }), { code: 'not-finished' });
+  await assert.rejects(client.request('score', 'x', { waitSeconds }), { code: 'not-finished' });
   await assert.rejects(client.wait('op1', { waitSeconds: -1 }), { code: 'invalid-parameter' });
-  const nobody = createClient({ url: 'http://127.0.0.1:1' });
-  await assert.rejects(nobody.request('score', 'x', { waitSeconds: 0.5 }), (error: WaitlessError) => {
+  const nobody = createClient({ url: 'http://127.0.0.1:1', seams });
+  const inVain = nobody.request('score', 'x', { waitSeconds, onRetry: () => timeIsUp() });
+  await assert.rejects(inVain, (error: WaitlessError) => {
     assert.equal(error.code, 'not-finished');
     assert.match(error.message, /The last trouble: cannot reach/);
     return true;

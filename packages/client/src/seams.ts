@@ -6,11 +6,18 @@ export interface Seams {
   /** Milliseconds that only grow. */
   now: () => number;
   sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
+  /** Calls after so long, unless what it gives is called before. Limits of a connection are kept by it, and not by pauses. */
+  after: (ms: number, call: () => void) => () => void;
   /** A name that nobody else has, for idempotency keys and workers. */
   newName: () => string;
 }
 
-export const defaultSeams: Seams = { random: Math.random, now: () => performance.now(), sleep, newName };
+export const defaultSeams: Seams = { random: Math.random, now: () => performance.now(), sleep, after, newName };
+
+function after(ms: number, call: () => void): () => void {
+  const timer = setTimeout(call, ms);
+  return () => clearTimeout(timer);
+}
 
 /** 128 random bits. `crypto.randomUUID` is missing on pages that came over plain http. */
 function newName(): string {

@@ -8,6 +8,7 @@ import {
   streamProtocol,
   streamTokenPrefix,
 } from '@waitless/protocol';
+import type { Seams } from './seams.ts';
 
 /** What is used of a WebSocket, whatever its own types call the events. */
 export interface SocketLike {
@@ -66,7 +67,7 @@ export interface ConnectionEvents {
 }
 
 /** Connects. Throws where that cannot even be tried. */
-export function connect(dial: Dial, on: ConnectionEvents): Connection {
+export function connect({ dial, after }: { dial: Dial; after: Seams['after'] }, on: ConnectionEvents): Connection {
   const socket = dial();
   let spoke = false;
   let over = false;
@@ -75,7 +76,7 @@ export function connect(dial: Dial, on: ConnectionEvents): Connection {
 
   function close(): void {
     over = true;
-    clearTimeout(timer);
+    forgetLimit();
     socket.close(normalClosure);
   }
   function end(code = 0): void {
@@ -87,15 +88,15 @@ export function connect(dial: Dial, on: ConnectionEvents): Connection {
     if (!over) socket.send(encodeFrames(frames));
   }
   function beat(ms: number): void {
-    clearTimeout(timer);
+    forgetLimit();
     heard = false;
     send([{ type: 'ping' }]);
-    timer = setTimeout(() => (heard ? beat(pulseMs) : end()), ms);
+    forgetLimit = after(ms, () => (heard ? beat(pulseMs) : end()));
   }
   function hear(type: string, listener: (event: { data: unknown; code: number }) => void): void {
     socket.addEventListener(type as never, listener as never);
   }
-  let timer = setTimeout(end, handshakeMs);
+  let forgetLimit = after(handshakeMs, end);
 
   hear('open', () => {
     if (over) return;

@@ -52,7 +52,8 @@ export function patienceOf(options: WaitOptions, what: string, seams: Seams): Pa
       new WaitlessError('not-finished', `no result within ${waitSeconds} s; ${what}${last}`, { cause: trouble }),
     );
   };
-  const timer = ms <= longestTimerMs ? setTimeout(timeIsUp, ms) : undefined;
+  const over = new AbortController();
+  if (ms <= longestTimerMs) void seams.sleep(ms, over.signal).then(timeIsUp, () => {});
   return {
     signal: signal ? AbortSignal.any([signal, limit.signal]) : limit.signal,
     onRetry(error, ms) {
@@ -60,7 +61,7 @@ export function patienceOf(options: WaitOptions, what: string, seams: Seams): Pa
       options.onRetry?.(error, ms);
     },
     pollSeconds: () => Math.max(1, Math.min(pollSeconds, Math.ceil((until - seams.now()) / 1_000))),
-    end: () => clearTimeout(timer),
+    end: () => over.abort(),
   };
 }
 

@@ -1,7 +1,7 @@
 // A pull worker: takes work as it has room for it, runs the handler, and hands the answers in. Over a WebSocket of its own, on which the server keeps
 // its places filled; where none comes through by long-polling, the answers together with the next request for work.
 import type { Lease, WaitlessError } from '@waitless/protocol';
-import { pauseMs, sleep } from './backoff.ts';
+import { pauseMs } from './backoff.ts';
 import { type HeldLease, holdLease, type LeaseCalls } from './held-lease.ts';
 import { failureOf, type Handler, type Job, settlementOf, type Verdict } from './job.ts';
 import { isLoss } from './keep-lease.ts';
@@ -10,6 +10,7 @@ import { persist } from './persist.ts';
 import { isTransient, type Settling, takeSettlements } from './settling.ts';
 import type { Seams } from './seams.ts';
 import type { Dial } from './socket.ts';
+import { stopping } from './stopping.ts';
 import { pollSeconds } from './watch.ts';
 import type { Wire } from './wire.ts';
 import { answerFrame, createWorkLine, fitsTheLine, isNobodys, mostOnTheLine } from './work-line.ts';
@@ -26,10 +27,6 @@ export interface Worker {
   stop(options?: { graceSeconds?: number | undefined }): Promise<void>;
 }
 
-/** After the handlers have ended their answers must still travel, perhaps to a server that is just starting. */
-export const deliverySeconds = 5;
-export const defaultGraceSeconds = 25;
-
 /** Starts a worker at once. */
 export function work(
   { wire, dial, seams }: { wire: Wire; dial: Dial | undefined; seams: Seams },
@@ -42,11 +39,8 @@ export function work(
     void Promise.resolve().then(() => options.onFailure?.(error, job));
 
   const running = new Set<HeldLease>();
-  const runs = new Set<Promise<void>>();
   /** Of `running`, those that came over the line as it is now. */
   const onLine = new WeakSet<HeldLease>();
-  /** Requests under way that must have ended before the worker has. */
-  const requests = new Set<Promise<void>>();
   /** Answers that wait for the next request. */
   let answers: Settling[] = [];
   /** Room that requests under way may fill. */
@@ -55,10 +49,21 @@ export function work(
   let settling = false;
   let settleFailures = 0;
   let turnQueued = false;
-  let stopping = false;
-  let fatal: unknown;
-  const taking = new AbortController();
-  const closing = new AbortController();
+  const end = stopping(
+    { who: 'worker', signal: options.signal },
+    {
+      turn,
+      giveBack(reason) {
+        for (const held of running) {
+          held.abandon(reason);
+          hand({ held, verdict: { kind: 'release' } });
+        }
+        running.clear();
+      },
+      closed: () => line.stop(),
+    },
+  );
+  const { taking, closing } = end;
 
   const line = createWorkLine(
     { wire, dial: options.webSocket === false ? undefined : dial, seams },
@@ -75,10 +80,10 @@ export function work(
       refused: queueTurn,
       lease: (lease) => begin(lease, true),
       noWork(error) {
-        if (!error.retry) return failForGood(error);
+        if (!error.retry) return end.failForGood(error);
         const ms = pauseMs({ failures: 5, random: seams.random, retryAfterSeconds: error.retryAfterSeconds });
         onRetry?.(error, ms);
-        return void seams.sleep(ms, taking.signal).then(
+        return void seams.sleep(ms, taking).then(
           () => line.room(places()),
           () => {},
         );
@@ -90,12 +95,12 @@ export function work(
   function places(): number {
     let others = 0;
     for (const held of running) if (!onLine.has(held)) others++;
-    return stopping ? 0 : Math.max(0, concurrency - others);
+    return taking.aborted ? 0 : Math.max(0, concurrency - others);
   }
 
   /** Starts what there is to do: a request that settles, or else one that waits for work. */
   function turn(): void {
-    if (line.open || stopping) {
+    if (line.open || taking.aborted) {
       for (const answer of answers.splice(0)) hand(answer);
       return line.room(places());
     }
@@ -112,10 +117,10 @@ export function work(
       const { together, alone } = takeSettlements(answers);
       answers = answers.slice(together.length + alone.length);
       for (const answer of alone) deliver(answer);
-      if (together.length > 0 && room > 0) track(settle(together, room));
+      if (together.length > 0 && room > 0) end.telling(settle(together, room));
       else for (const answer of together) deliver(answer);
       if (answers.length > 0) queueTurn();
-    } else if (!polling && !settling && room > 0) track(poll(room));
+    } else if (!polling && !settling && room > 0) end.telling(poll(room));
   }
 
   /** In a turn of its own, so that answers which come together travel together. */
@@ -128,25 +133,16 @@ export function work(
     }, 0);
   }
 
-  function track(request: Promise<void>): void {
-    requests.add(request);
-    void request.finally(() => requests.delete(request));
-  }
-
   /** Waits for work; held by the server, so nothing that has an answer to tell may wait for it. */
   async function poll(room: number): Promise<void> {
     polling = true;
     asked += room;
     try {
-      const wanted = { worker: name, max: room, waitSeconds: pollSeconds, leaseSeconds, signal: taking.signal };
-      const { leases } = await persist(
-        () => takeLeases(wire, service, wanted),
-        { signal: taking.signal, onRetry },
-        seams,
-      );
+      const wanted = { worker: name, max: room, waitSeconds: pollSeconds, leaseSeconds, signal: taking };
+      const { leases } = await persist(() => takeLeases(wire, service, wanted), { signal: taking, onRetry }, seams);
       for (const lease of leases) begin(lease, false);
     } catch (error) {
-      if (!taking.signal.aborted) failForGood(error);
+      if (!taking.aborted) end.failForGood(error);
     } finally {
       polling = false;
       asked -= room;
@@ -161,7 +157,7 @@ export function work(
     let pause: WaitlessError | undefined;
     try {
       const settle = together.map(({ held, verdict }) => settlementOf(held.token, verdict));
-      const wanted = { worker: name, max: room, leaseSeconds, settle, signal: closing.signal };
+      const wanted = { worker: name, max: room, leaseSeconds, settle, signal: closing };
       const { settled, leases } = await takeLeases(wire, service, wanted);
       for (const lease of leases) begin(lease, false);
       for (const [index, answer] of together.entries()) {
@@ -187,7 +183,7 @@ export function work(
         retryAfterSeconds: pause.retryAfterSeconds,
       });
       onRetry?.(pause, ms);
-      await seams.sleep(ms, taking.signal).catch(() => {});
+      await seams.sleep(ms, taking).catch(() => {});
     } else settleFailures = 0;
     settling = false;
     queueTurn();
@@ -211,25 +207,24 @@ export function work(
       if (overLine) onLine.add(held);
     } catch (error) {
       // Work that cannot even be read fails by itself, and does not take the worker along.
-      return track(
+      return end.telling(
         tellAlone(token, failureOf(error))
           .catch(() => {})
           .finally(() => overLine && line.free(token)),
       );
     }
-    if (stopping) return hand({ held, verdict: { kind: 'release' } });
+    if (taking.aborted) return hand({ held, verdict: { kind: 'release' } });
     running.add(held);
     const run = held.run().then((verdict) => {
       running.delete(held);
-      runs.delete(run);
-      if (verdict && !closing.signal.aborted) answers.push({ held, verdict });
+      if (verdict && !closing.aborted) answers.push({ held, verdict });
       else {
         held.end();
         free(held);
       }
       queueTurn();
     });
-    runs.add(run);
+    end.handling(run);
   }
 
   /** What was not answered over the line takes up no place on it any more. */
@@ -246,14 +241,13 @@ export function work(
       () => close(answer, undefined),
       (error: unknown) => (isLoss(error) ? close(answer, error) : deliver(answer)),
     );
-    return track(telling);
+    return end.telling(telling);
   }
 
   function tellAlone(token: string, verdict: Verdict): Promise<void> {
-    const { signal } = closing;
     return persist(
-      () => answerAlone(wire, { service, worker: name, token, verdict }, signal),
-      { signal, onRetry },
+      () => answerAlone(wire, { service, worker: name, token, verdict }, closing),
+      { signal: closing, onRetry },
       seams,
     );
   }
@@ -265,7 +259,7 @@ export function work(
     if (isNobodys(held.token)) return close(answer, undefined);
     const telling = tellAlone(held.token, verdict)
       .catch((error: unknown) => {
-        if (closing.signal.aborted || isLoss(error) || verdict.kind !== 'reply') throw error;
+        if (closing.aborted || isLoss(error) || verdict.kind !== 'reply') throw error;
         // The reply itself is refused, as one that is too large is: the client shall hear of that, and not wait for the lease to run out.
         const { code, message } = error as WaitlessError;
         onFailure(error, held.job);
@@ -279,7 +273,7 @@ export function work(
         free(held);
         queueTurn();
       });
-    return track(telling);
+    return end.telling(telling);
   }
 
   function close({ held, verdict }: Settling, refused: unknown): void {
@@ -287,48 +281,6 @@ export function work(
     if (refused !== undefined && verdict.kind !== 'release') onFailure(refused, held.job);
   }
 
-  function failForGood(error: unknown): void {
-    fatal ??= error;
-    // Nobody catches here, so that a failure which no one waits for is not lost in silence.
-    stopped(defaultGraceSeconds);
-  }
-
-  let stopped: (graceSeconds: number) => void;
-  const done = new Promise<number>((resolve) => (stopped = resolve)).then(async (graceSeconds) => {
-    stopping = true;
-    taking.abort(new Error('the worker stops'));
-    turn();
-    await within(graceSeconds, async () => {
-      while (runs.size > 0) await Promise.all(runs);
-    });
-    for (const held of running) {
-      held.abandon(new Error('the worker stops'));
-      hand({ held, verdict: { kind: 'release' } });
-    }
-    running.clear();
-    await within(deliverySeconds, async () => {
-      for (turn(); requests.size > 0; turn()) await Promise.all(requests);
-    });
-    closing.abort(new Error('the worker has stopped'));
-    line.stop();
-    options.signal?.removeEventListener('abort', onAbort);
-    if (fatal !== undefined) throw fatal;
-  });
-  const stop: Worker['stop'] = ({ graceSeconds = defaultGraceSeconds } = {}) => {
-    stopped(graceSeconds);
-    return done;
-  };
-  const onAbort = (): void => stopped(defaultGraceSeconds);
-  if (options.signal?.aborted) onAbort();
-  else options.signal?.addEventListener('abort', onAbort, { once: true });
   queueTurn();
-  return { name, done, stop };
-}
-
-/** Resolves when the work is done or the time is up, whichever comes first. */
-export async function within(seconds: number, task: () => Promise<void>): Promise<void> {
-  const done = new AbortController();
-  const timeIsUp = sleep(Math.min(seconds * 1_000, 2_147_483_647), done.signal).catch(() => {});
-  await Promise.race([task(), timeIsUp]);
-  done.abort();
+  return { name, done: end.done, stop: end.stop };
 }

@@ -24,7 +24,9 @@ export const dev: CommandModule = {
       'npx waitless dev --target mine=http://127.0.0.1:9001',
     ]);
     addServerOptions(command, { table: optionTable, unbuilt: unbuiltOptions }, [
+      // What is about a store that lasts does nothing for one in memory.
       'data',
+      'backupFolder',
       'dataPasswordFile',
       'secretKeyFile',
       'iAcceptWeakDurability',

@@ -145,6 +145,8 @@ test('ls: tabs and full times for scripts, a padded table for people, colour onl
       'running,failed',
       '--service',
       'score',
+      '--key',
+      'a/b c',
       '--label',
       'customer=42',
       '--created-after',
@@ -161,11 +163,12 @@ test('ls: tabs and full times for scripts, a padded table for people, colour onl
   assert.deepEqual(Object.fromEntries(seen[0]!.query), {
     service: 'score',
     status: 'running,failed',
+    key: 'a/b c',
     'label.customer': '42',
     createdAfter: '2026-01-01T00:00:00.000Z',
     limit: '2',
   });
-  const person = await run(['ls', '--limit', '2', '--label', 'customer=42'], {
+  const person = await run(['ls', '--limit', '2', '--key', 'a b', '--label', 'customer=42'], {
     env: { ...env, NO_COLOR: '1' },
     tty: true,
   });
@@ -176,7 +179,7 @@ op1         score    running  1 min ago         1/5      customer=42
 operation2  score    failed   1 min ago  3.0 s  1/5      timed-out: Too late.
 `,
   );
-  assert.match(person.stderr, /npx waitless ls --label customer=42 --limit 2 --cursor c2\n$/);
+  assert.match(person.stderr, /npx waitless ls --key 'a b' --label customer=42 --limit 2 --cursor c2\n$/);
   assert.ok(!person.stdout.includes('\u001b'));
   const coloured = await run(['ls', '--limit', '2'], { env, tty: true });
   assert.ok(coloured.stdout.includes('\u001b[31mfailed'));

@@ -10,6 +10,7 @@ interface Options extends ConnectionOptions {
   service?: string;
   status?: OperationStatus[];
   correlationId?: string;
+  key?: string;
   label?: string[];
   createdAfter?: string;
   createdBefore?: string;
@@ -28,6 +29,7 @@ export const ls: CommandModule = {
     examples(command, [
       'npx waitless ls',
       'npx waitless ls --service score --status queued,running',
+      'npx waitless ls --service score --key 42',
       'npx waitless ls --label customer=42 --limit 100 --json',
     ]);
     addConnectionOptions(
@@ -39,7 +41,13 @@ export const ls: CommandModule = {
           ),
         )
         .option('--correlation-id <ID>', 'with this correlation id')
-        .addOption(new Option('--label <NAME=VALUE>', 'with this label; may be repeated').argParser(collectLabel))
+        .option('--key <KEY>', 'of this business key, as `get` shows it')
+        .addOption(
+          new Option(
+            '--label <NAME=VALUE>',
+            'with this label; may be repeated, for those that have them all',
+          ).argParser(collectLabel),
+        )
         .addOption(new Option('--created-after <TIME>', 'such as 2026-01-31T12:00:00Z').argParser(timeArgument))
         .addOption(new Option('--created-before <TIME>', 'such as 2026-01-31T12:00:00Z').argParser(timeArgument))
         .addOption(new Option('--limit <N>', 'how many').default(20).argParser(wholeArgument(1, 1_000_000)))
@@ -49,11 +57,12 @@ export const ls: CommandModule = {
     command.action(async (options: Options) => {
       const { terminal, output } = context;
       const client = await connect(options, terminal);
-      const { service, status, correlationId, createdAfter, createdBefore } = options;
+      const { service, status, correlationId, key, createdAfter, createdBefore } = options;
       const filters: ListFilters = {
         service,
         status,
         correlationId,
+        key,
         createdAfter,
         createdBefore,
         labels: labelsOf(options.label),
@@ -110,6 +119,7 @@ function again(options: Options): string[] {
   if (options.service !== undefined) words.push('--service', options.service);
   if (options.status !== undefined) words.push('--status', options.status.join(','));
   if (options.correlationId !== undefined) words.push('--correlation-id', options.correlationId);
+  if (options.key !== undefined) words.push('--key', options.key);
   for (const label of options.label ?? []) words.push('--label', label);
   if (options.createdAfter !== undefined) words.push('--created-after', options.createdAfter);
   if (options.createdBefore !== undefined) words.push('--created-before', options.createdBefore);

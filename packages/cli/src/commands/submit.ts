@@ -84,6 +84,11 @@ export const submit: CommandModule = {
         .option('-o, --output <FILE>', 'with --wait: write the result to a file')
         .addOption(jsonOption()),
     );
+    command.addHelpText(
+      'after',
+      `\nPrints the id of the operation, with --wait its result.
+Exit codes: 0 accepted, and with --wait succeeded; 1 otherwise, also when the time to wait is up, 130 after Ctrl-C; the operation goes on then.`,
+    );
     command.action(async (service: string, path: string | undefined, options: Options) => {
       context.exit(await run(service, path, options, context));
     });

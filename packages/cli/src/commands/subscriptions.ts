@@ -72,7 +72,7 @@ export const subscriptions: CommandModule = {
             'put: a name, or a pattern with * for one word, ** for any number; may be repeated',
           ).argParser(collect),
         )
-        .addOption(filterOption())
+        .addOption(filterOption('put: '))
         .option('--pull', 'put: for consumers that take events: `npx waitless consume`, or the SDK')
         .option('--service <NAME>', 'put: each event starts an operation of this service')
         .option('--to <URL>', 'put: each event is a signed POST there')

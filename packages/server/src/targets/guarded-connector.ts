@@ -2,27 +2,28 @@
 import type { LookupFunction } from 'node:net';
 import type { buildConnector } from 'undici';
 import type { AddressGuard } from './address.ts';
+import { endingConnector } from './giving-up.ts';
 
 export interface GuardedConnections {
   guard: AddressGuard;
   /** Of making a connection. */
   timeoutMs: number;
-  /** HTTP/2 as well, where the other side wants it. */
-  allowH2?: boolean;
 }
 
 /** Connections that are kept stay where they were led to; each new one is judged anew. */
 export function guardedConnector(
   { buildConnector: build }: typeof import('undici'),
-  { guard, timeoutMs, allowH2 = true }: GuardedConnections,
+  { guard, timeoutMs }: GuardedConnections,
 ): buildConnector.connector {
-  const connect = build({
-    timeout: timeoutMs,
-    lookup: guard.lookup as LookupFunction,
-    allowH2,
-    // Said aloud, since NODE_TLS_REJECT_UNAUTHORIZED would turn it off for all.
-    rejectUnauthorized: true,
-  });
+  const connect = endingConnector(
+    build({
+      timeout: timeoutMs,
+      lookup: guard.lookup as LookupFunction,
+      allowH2: false,
+      // Said aloud, since NODE_TLS_REJECT_UNAUTHORIZED would turn it off for all.
+      rejectUnauthorized: true,
+    }),
+  );
   return (options, done) =>
     connect(options, (...[error, socket]) => {
       const refused = socket && guard.refusalOf(socket);

@@ -7,6 +7,7 @@ import type { ServiceConfig } from '../config/config-shape.ts';
 import type { Log } from '../lib/log.ts';
 import { isSignatureField, signatureFields } from '../lib/webhook-signature.ts';
 import { type AddressGuard, forbiddenTarget } from './address.ts';
+import { endingConnector, unlessAborted } from './giving-up.ts';
 import { guardedConnector } from './guarded-connector.ts';
 
 type Sent = Awaited<ReturnType<Target['send']>>;
@@ -23,7 +24,8 @@ export function backendPath(target: URL, path: string, query: string): string {
   return base + path + search;
 }
 
-const connectMs = 10_000;
+/** Of making a connection. A shorter one loses packets that are sent again after 1, 3 and 7 seconds. */
+const usualConnectMs = 10_000;
 
 export interface HttpTargetOptions {
   /** Whether a service may be led to addresses that the guard lets through alone. */
@@ -33,6 +35,7 @@ export interface HttpTargetOptions {
   wallNow?: () => number;
   /** Hears why a guarded service could not be reached, which its callers do not. */
   log?: Pick<Log, 'info'>;
+  connectMs?: number;
 }
 
 export function httpTarget({
@@ -40,6 +43,7 @@ export function httpTarget({
   guard,
   wallNow = Date.now,
   log,
+  connectMs = usualConnectMs,
 }: HttpTargetOptions): Target & { close(): Promise<void> } {
   // Redirects are results, never followed; time limits are ours, since they also cover what the library does not count.
   // Loaded with the first request: it takes longer to load than all the rest of the server.
@@ -51,7 +55,13 @@ export function httpTarget({
     return new undici.Agent({
       headersTimeout: 0,
       bodyTimeout: 0,
-      connect: kind === 'guarded' ? guardedConnector(undici, { guard, timeoutMs: connectMs }) : { timeout: connectMs },
+      connect:
+        kind === 'guarded'
+          ? guardedConnector(undici, { guard, timeoutMs: connectMs })
+          : endingConnector(undici.buildConnector({ timeout: connectMs, allowH2: false })),
+      // Where HTTP/2 may be spoken the library makes one connection to a place at a time and lets all others wait in line for it, given up or not:
+      // the last of 16 attempts at a silent place, with 1 s to connect, had failed after 24 s.
+      allowH2: false,
       keepAliveTimeout: keepAliveMs,
       maxHeaderSize: mostHeaderBytes,
       pipelining: 1,
@@ -83,17 +93,17 @@ export function httpTarget({
       if (!bodyless) headers.push('Content-Length', String(out.bodyBytes));
       // Host is last so that nothing forwarded can take its place.
       headers.push('Host', url.host);
-      const answer = await (
-        await (agents[kind] ??= loadAgent(kind))
-      ).request({
+      const agent = await (agents[kind] ??= loadAgent(kind));
+      const request = {
         origin: url.origin,
         path: out.url === undefined ? backendPath(url, head.path, head.query) : url.pathname + url.search,
         method: head.method as 'GET',
         headers,
         body: bodyless ? null : ((typeof out.body === 'function' ? out.body() : out.body) as Buffer),
         signal: limit,
-        responseHeaders: 'raw',
-      });
+        responseHeaders: 'raw' as const,
+      };
+      const answer = await unlessAborted(() => agent.request(request), limit);
       const body = await readAll(answer.body, service.maxBodyBytes);
       if (!body)
         return {
@@ -135,10 +145,11 @@ export function httpTarget({
 
   return {
     send,
+    /** Nothing is on its way any more. */
     async close() {
       for (const loading of Object.values(agents)) {
         const agent = await loading;
-        await agent.close().catch(() => agent.destroy());
+        await agent.destroy();
       }
     },
   };

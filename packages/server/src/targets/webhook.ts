@@ -5,6 +5,7 @@ import type { Tried } from '../core/delivery-rules.ts';
 import { mostAnswerBytes } from '../engine/deliveries.ts';
 import type { Log } from '../lib/log.ts';
 import { type AddressGuard, forbiddenTarget } from './address.ts';
+import { unlessAborted } from './giving-up.ts';
 import { guardedConnector } from './guarded-connector.ts';
 
 /** For all of it: looking up the name, connecting, sending, and what is read of the answer. A longer one lets a slow receiver hold a place; a shorter one loses those that work before they answer. */
@@ -38,7 +39,7 @@ export function webhookTarget({
     return new undici.Agent({
       headersTimeout: 0,
       bodyTimeout: 0,
-      connect: guardedConnector(undici, { guard, timeoutMs: limitMs, allowH2: false }),
+      connect: guardedConnector(undici, { guard, timeoutMs: limitMs }),
       allowH2: false,
       keepAliveTimeout: keepAliveMs,
       keepAliveMaxTimeout: keepAliveMs,
@@ -53,15 +54,15 @@ export function webhookTarget({
     const limit = AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
     try {
       const agent = await (loading ??= load());
-      const request = agent.request({
+      const request = {
         origin: url.origin,
         path: url.pathname + url.search,
-        method: 'POST',
+        method: 'POST' as const,
         headers: [...headers.flat(), 'Content-Length', String(body.length), 'Host', url.host],
         body,
         signal: limit,
-      });
-      const answer = await unlessAborted(request, limit);
+      };
+      const answer = await unlessAborted(() => agent.request(request), limit);
       return {
         kind: 'answered',
         status: answer.statusCode,
@@ -82,22 +83,12 @@ export function webhookTarget({
 
   return {
     post,
-    /** Nothing is on its way any more. A connection that is still being made for nobody, by a name that is not found, is not waited for. */
+    /** Nothing is on its way any more. */
     async close() {
       const agent = await loading;
       agent?.destroy().catch(() => {});
     },
   };
-}
-
-/** The library looks at its signal once it is connected, and sends nothing then; nobody waits for that. */
-function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const end = (): void => reject(signal.reason as Error);
-    if (signal.aborted) end();
-    signal.addEventListener('abort', end, { once: true });
-    promise.then(resolve, reject);
-  });
 }
 
 /** What the status says is certain already, so that a body that breaks off, or drips to the end of the time, takes nothing away from it. */
