@@ -239,8 +239,7 @@ test(
       );
       const settlements = taken.map((one, i) =>
         settlementOf({ clock }, one, {
-          // oxlint-disable-next-line unicorn/no-thenable -- data, which nobody awaits
-          ...(i % 3 === 0 ? { then: { to: 'waiting', at: clock.now() + 50, failed: true } } : {}),
+          ...(i % 3 === 0 ? { verdict: { to: 'waiting', at: clock.now() + 50, failed: true } } : {}),
           ...(i % 4 === 0 ? { outlet: { kind: 'ill', tripAt: 2, blockUntil: clock.now() + 100 } } : {}),
         }),
       );

@@ -98,6 +98,11 @@ const fromTheStart = new Set([
   'taken-next',
 ]);
 
+/** Keys of a log or a subscription and a position in it: by the first part alone all of it is read. */
+const positioned = new Set(['event_pkey', 'taken_pkey', 'dead_event_pkey']);
+/** Those that mean all of a subscription. */
+const ofAll = new Set(['subscriptions', 'subscription', 'subscription-remove', 'taken-redrive', 'taken-forget']);
+
 interface Plan {
   'Node Type': string;
   'Relation Name'?: string;
@@ -123,6 +128,8 @@ function faultsOf(name: string, plan: Plan): string[] {
     if (type === 'Seq Scan') return [`reads all of ${table}`];
     if (!type.startsWith('Index')) return [`${type} on ${table}`];
     if (!allowed.has(index)) return [`reads ${table} by ${index}`];
+    if (positioned.has(index) && condition?.includes('"position"') === false && !ofAll.has(name))
+      return [`reads all that ${index} has of one`];
     return condition === undefined && !fromTheStart.has(name) ? [`walks the whole of ${index}`] : [];
   });
 }

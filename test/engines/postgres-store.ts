@@ -219,8 +219,7 @@ export const settlementOf = (
   number,
   leaseNo,
   tried: { at: clock.now(), durationMs: 3, status: 204, code: null, detail: null, answer: null },
-  // oxlint-disable-next-line unicorn/no-thenable -- data, which nobody awaits
-  then: { to: 'delivered' },
+  verdict: { to: 'delivered' },
   outlet: { kind: 'well' },
   ...more,
 });

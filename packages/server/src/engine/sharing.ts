@@ -1,5 +1,5 @@
 // What is asked of a stored result or a running twin, and in which order. Pure, and one for all engines, which differ only in how they hold the row meanwhile.
-import type { Sharing } from './engine.ts';
+import type { Sharing } from './submissions.ts';
 
 /** What stands under the share of a submit at the moment of the decision. */
 export interface ShareState {

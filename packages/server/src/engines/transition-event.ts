@@ -6,7 +6,7 @@ import { operationIdOf } from '../core/ids.ts';
 import { eventIdOf, eventJson, eventsOf } from '../core/operation-events.ts';
 import type { OperationRecord, TimelineRow } from '../engine/engine.ts';
 import { isoTime } from '../lib/clock.ts';
-import { TopicPatterns } from '../lib/topic-trie.ts';
+import { isPlain, TopicPatterns } from '../lib/topic-trie.ts';
 
 export interface TransitionEvent {
   topic: string;
@@ -53,11 +53,17 @@ export const transitionTopics = (service: string): string[] =>
 export const isOfTransitions = (topic: string): boolean => topic.split('.')[0] === firstWord;
 
 /**
- * Whether a subscription to these topics wants the transitions of a service to be written. A pattern must begin with the word itself: one that begins with
+ * Of which services subscriptions to these topics want the transitions to be written. A pattern must begin with the word itself: one that begins with
  * a wildcard means what others publish, and must not write events of the operations that it starts.
  */
-export function wantsTransitions(topics: readonly string[], service: string): boolean {
+export function wantsTransitions(topics: readonly string[]): (service: string) => boolean {
   const patterns = new TopicPatterns<true>();
   for (const topic of topics) if (isOfTransitions(topic)) patterns.add(topic, true);
-  return transitionTopics(service).some((topic) => patterns.matching(topic).size > 0);
+  return (service) => transitionTopics(service).some((topic) => patterns.matching(topic).size > 0);
+}
+
+/** The only services whose transitions these topics may want; undefined where that may be any. */
+export function servicesOfTransitions(topics: readonly string[]): string[] | undefined {
+  const services = topics.filter(isOfTransitions).map((topic) => topic.split('.')[1] ?? '');
+  return services.every(isPlain) ? services : undefined;
 }

@@ -31,7 +31,7 @@ export const subscribe = async (
 /** Reads on and takes all of it, as the core does, without a filter. */
 export async function takeAll(
   node: Pick<Node, 'engine'>,
-  f: Fixture,
+  f: Pick<Fixture, 'clock'>,
   name = 'sub',
   more: Partial<Claim> = {},
 ): Promise<LeasedEvent[]> {
@@ -283,6 +283,26 @@ export const subscriptionCases: Case[] = [
       assert.equal(await f.engine.redriveEvents({ subscription: s.number, limit: 100 }, f.clock.now()), 1);
       assert.equal((await due(f, s))[0]?.lease.position, p[0]);
       assert.equal((await sub(f))!.dead, 0);
+    },
+  },
+  {
+    name: 'a limit counts the dead letters that were named, and not those before them',
+    async run(f) {
+      const s = await subscribe(f);
+      const p = await append(f, f.clock.now(), {}, {}, {}, {}, {});
+      const [alive, ...leases] = await takeAll(f, f);
+      for (const lease of leases) await settle(f, lease, dead);
+      const of = { subscription: s.number };
+      const { position } = alive!;
+      assert.equal(
+        await f.engine.redriveEvents({ ...of, positions: [p[4]!, p[4]!, position], limit: 1 }, f.clock.now()),
+        1,
+      );
+      assert.equal(await f.engine.forgetDead({ ...of, positions: [p[3]!, position, p[2]!], limit: 1 }), 1);
+      assert.deepEqual(positionsOf(await open(f, s, 'dead')), [p[1], p[3]], 'of several the oldest');
+      assert.deepEqual(positionsOf(await open(f, s, 'waiting', 'sending')), [p[0], p[4]]);
+      assert.equal(await f.engine.redriveEvents({ ...of, positions: [p[3]!], limit: 1 }, f.clock.now()), 1);
+      assert.equal(await f.engine.forgetDead({ ...of, positions: [p[4]!, 9999], limit: 5 }), 0);
     },
   },
   {

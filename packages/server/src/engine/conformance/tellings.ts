@@ -67,7 +67,7 @@ export const ill = (f: Place, { tripAt = 2, forMs = 10_000 } = {}): OutletNews =
   blockUntil: f.clock.now() + forMs,
 });
 
-type Then = DeliverySettlement['then'];
+type Verdict = DeliverySettlement['verdict'];
 
 export const later = (f: Place, inMs = 60_000, failed = true) => ({
   to: 'waiting' as const,
@@ -79,10 +79,10 @@ export const later = (f: Place, inMs = 60_000, failed = true) => ({
 export function settlement(
   f: Place,
   { number, leaseNo }: Pick<LeasedDelivery, 'number' | 'leaseNo'>,
-  then: Then = { to: 'delivered' },
-  outlet: OutletNews = then.to === 'delivered' ? well : noNews,
+  verdict: Verdict = { to: 'delivered' },
+  outlet: OutletNews = verdict.to === 'delivered' ? well : noNews,
 ): DeliverySettlement {
-  const failed = then.to !== 'delivered';
+  const failed = verdict.to !== 'delivered';
   const tried = {
     at: f.clock.now(),
     durationMs: 5,
@@ -91,17 +91,16 @@ export function settlement(
     detail: failed ? 'it said 500' : null,
     answer: failed ? Buffer.from([0, 255, 10]) : null,
   };
-  // oxlint-disable-next-line unicorn/no-thenable -- data, which nobody awaits
-  return { number, leaseNo, tried, then, outlet };
+  return { number, leaseNo, tried, verdict, outlet };
 }
 
 export async function settleDelivery(
   f: Place,
   lease: Pick<LeasedDelivery, 'number' | 'leaseNo'>,
-  then?: Then,
+  verdict?: Verdict,
   outlet?: OutletNews,
 ): Promise<DeliverySettleOutcome> {
-  const [outcome] = await f.engine.settleDeliveries([settlement(f, lease, then, outlet)], f.clock.now());
+  const [outcome] = await f.engine.settleDeliveries([settlement(f, lease, verdict, outlet)], f.clock.now());
   return outcome!;
 }
 

@@ -107,6 +107,23 @@ export const topicCases: Case[] = [
     },
   },
   {
+    name: 'the same source and id in many namespaces are as many events, each repeated in its own',
+    async run(f) {
+      const knownUntil = f.clock.now() + 60_000;
+      const namespaces = Array.from({ length: 70 }, (_, i) => `tenant-${i}`);
+      // Each has its own number of events before it, so that a position tells whose it is.
+      for (const [i, namespace] of namespaces.entries())
+        await append(f, f.clock.now(), ...Array.from({ length: i }, () => ({ namespace })));
+      const twins = namespaces.map((namespace) => event({ namespace, identity: 'e'.repeat(43), knownUntil }));
+      const positions = namespaces.map((_, i) => i + 1);
+      for (const kind of ['appended', 'repeated', 'repeated'])
+        assert.deepEqual(
+          await f.engine.append(twins, f.clock.now()),
+          positions.map((position) => ({ kind, position })),
+        );
+    },
+  },
+  {
     name: 'twins from many callers at once are one event',
     async run(f) {
       const twin = event({ identity: 'c'.repeat(43), knownUntil: f.clock.now() + 60_000 });

@@ -28,6 +28,24 @@ async function finish(f: Fixture): Promise<number> {
   return seq;
 }
 
+/** Which of these queues publish just now, by what a submit to each of them writes. */
+async function publishing(
+  f: Fixture,
+  queues: readonly (readonly [namespace: string, service: string])[],
+): Promise<string[]> {
+  const last = async (): Promise<Map<string, number>> =>
+    new Map((await f.engine.topics()).map((topic) => [`${topic.namespace} ${topic.name}`, topic.last]));
+  const before = await last();
+  for (const [namespace, service] of queues) await f.submit({ queue: (await f.engine.queue(namespace, service)).id });
+  const after = await last();
+  return queues
+    .filter(([namespace, service]) => {
+      const name = `${namespace} operations.${service}.queued`;
+      return (after.get(name) ?? 0) > (before.get(name) ?? 0);
+    })
+    .map(([namespace, service]) => `${namespace}/${service}`);
+}
+
 export const transitionCases: Case[] = [
   {
     name: 'every change of state of an operation is an event of its own topic, in order, with the id and the words of the other outlets',
@@ -183,6 +201,64 @@ export const transitionCases: Case[] = [
       assert.deepEqual(topicsOf(await events(f, ['**'], 'shop')), ['other queued']);
       await f.submit();
       assert.equal((await events(f)).length, 2, 'the subscription still wants it');
+    },
+  },
+  {
+    name: 'after any changes of subscriptions and services the queues publish that somebody still wants, and no others',
+    async run(f) {
+      const queues = ['default', 'shop'].flatMap((namespace) =>
+        ['work', 'other'].map((service) => [namespace, service] as const),
+      );
+      const patterns: Record<string, readonly string[]> = {
+        'orders.*': [],
+        '**': [],
+        'operations.work.*': ['work'],
+        'operations.other.failed': ['other'],
+        'operations.#': ['work', 'other'],
+        'operations.*.running': ['work', 'other'],
+        'operations.nobody.*': [],
+      };
+      const all = Object.keys(patterns);
+      const subscribed = new Map<string, string[]>();
+      const services = new Set<string>();
+      const wanted = (): string[] =>
+        queues
+          .filter(
+            ([namespace, service]) =>
+              services.has(service) ||
+              [...subscribed].some(
+                ([key, topics]) =>
+                  key.startsWith(`${namespace} `) && topics.some((topic) => patterns[topic]!.includes(service)),
+              ),
+          )
+          .map(([namespace, service]) => `${namespace}/${service}`);
+      // A walk through the changes that is the same each time.
+      let at = 7;
+      const draw = (below: number): number => {
+        at = (at * 1103515245 + 12345) % 2147483648;
+        return Math.floor((at / 2147483648) * below);
+      };
+      for (let step = 0; step < 60; step++) {
+        const [namespace] = queues[draw(queues.length)]!;
+        const name = ['a', 'b'][draw(2)]!;
+        const kind = draw(8);
+        if (kind === 0) {
+          const service = ['work', 'other'][draw(2)]!;
+          const wants = draw(2) === 1;
+          if (wants) services.add(service);
+          else services.delete(service);
+          await f.engine.publishTransitions({ [service]: wants });
+        } else if (kind < 3) {
+          subscribed.delete(`${namespace} ${name}`);
+          await f.engine.removeSubscription({ namespace, name });
+        } else {
+          const topics = [...new Set([all[draw(all.length)]!, all[draw(all.length)]!])];
+          subscribed.set(`${namespace} ${name}`, topics);
+          await f.engine.saveSubscription(document({ namespace, name, topics }), 'now');
+        }
+        const told = [...subscribed].map(([key, topics]) => `${key}: ${topics.join(' ')}`).join(', ');
+        assert.deepEqual(await publishing(f, queues), wanted(), `step ${step}: ${told}; ${[...services].join(' ')}`);
+      }
     },
   },
   {

@@ -16,7 +16,11 @@ interface Batch {
 }
 
 /** A batcher whose statements the test answers by hand. */
-function byHand({ parallel = 2, maxItems = 4 } = {}) {
+function byHand({
+  parallel = 2,
+  maxItems = 4,
+  ...more
+}: { parallel?: number; maxItems?: number; wholeCalls?: true } = {}) {
   const sent: Batch[] = [];
   const batcher = new Batcher<string, Outcome>({
     run: (items) =>
@@ -25,6 +29,7 @@ function byHand({ parallel = 2, maxItems = 4 } = {}) {
       }),
     parallel,
     maxItems,
+    ...more,
     keyOf: (item) => (item.includes('=') ? item.split('=')[0]! : null),
     bytesOf: (item) => (item.startsWith('large') ? 3 * 1024 * 1024 : 1),
     refused: (error) => error,
@@ -48,6 +53,28 @@ test('calls of one turn share a statement; while as many are under way as allowe
   await turn();
   sent[2]!.answer();
   assert.deepEqual((await Promise.all(calls)).flat(), ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']);
+});
+
+test('where calls stay whole each is in one statement, together with others that fit and alone where it is too large', async () => {
+  const { batcher, sent, itemsOf } = byHand({ parallel: 1, wholeCalls: true });
+  const calls = [
+    ['a'],
+    ['b', 'c'],
+    ['d', 'e', 'f'],
+    ['g'],
+    ['h', 'i', 'j', 'k', 'l', 'm'],
+    ['large 1', 'n'],
+    ['large 2'],
+  ];
+  const answers = calls.map((call) => batcher.call(call));
+  const expected = ['a b c', 'd e f g', 'h i j k l m', 'large 1 n', 'large 2'];
+  for (let i = 0; i < expected.length; i++) {
+    await turn();
+    await turn();
+    sent[i]!.answer();
+  }
+  assert.deepEqual(itemsOf(), expected);
+  assert.deepEqual(await Promise.all(answers), calls);
 });
 
 test('of one key one item is under way; what has no key, or another, does not wait for it', async () => {

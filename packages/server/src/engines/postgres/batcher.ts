@@ -11,6 +11,8 @@ export interface BatcherOptions<Item, Outcome> {
   /** Statements under way at once. */
   parallel: number;
   maxItems: number;
+  /** The items of a call are never divided, however many they are: they are one commit. Not together with `keyOf`, which takes items out of their call. */
+  wholeCalls?: true;
   /** Two items with the same key are never under way at once: the second goes after the first. */
   keyOf?: (item: Item) => string | number | null;
   bytesOf?: (item: Item) => number;
@@ -27,6 +29,7 @@ interface Entry<Item, Outcome> {
 interface Call<Outcome> {
   outcomes: Outcome[];
   missing: number;
+  bytes: number;
   /** performance.now() after which the caller is told that the database does not answer. */
   lateAt: number;
   /** How many of its items went into a statement. */
@@ -61,10 +64,12 @@ export class Batcher<Item, Outcome> {
   call(items: readonly Item[], since = performance.now()): Promise<Outcome[]> {
     if (items.length === 0) return Promise.resolve([]);
     return new Promise((resolve, reject) => {
+      const bytes = this.#bytesOf(items);
       const call: Call<Outcome> = {
         outcomes: [],
         missing: items.length,
-        lateAt: since + answerWithinMs + extraMs(this.#bytesOf(items)),
+        bytes,
+        lateAt: since + answerWithinMs + extraMs(bytes),
         sent: 0,
         over: false,
         resolve,
@@ -97,7 +102,7 @@ export class Batcher<Item, Outcome> {
   }
 
   #take(): Entry<Item, Outcome>[] {
-    const { maxItems, keyOf, bytesOf } = this.#options;
+    const { maxItems, wholeCalls, keyOf, bytesOf } = this.#options;
     const taken: Entry<Item, Outcome>[] = [];
     const left: Entry<Item, Outcome>[] = [];
     const keys = this.#keysUnderWay;
@@ -105,7 +110,10 @@ export class Batcher<Item, Outcome> {
     for (const [at, entry] of this.#waiting.entries()) {
       if (entry.call.over) continue;
       const more = bytesOf?.(entry.item) ?? 0;
-      if (taken.length === maxItems || (taken.length > 0 && bytes + more > maxBytes)) {
+      // Of a call that stays whole its first item is judged, for all of them.
+      const next = wholeCalls ? { items: entry.call.missing, bytes: entry.call.bytes } : { items: 1, bytes: more };
+      const isFull = taken.length + next.items > maxItems || bytes + next.bytes > maxBytes;
+      if (isFull && taken.length > 0 && !(wholeCalls && entry.index > 0)) {
         for (let i = at; i < this.#waiting.length; i++) left.push(this.#waiting[i]!);
         break;
       }

@@ -95,7 +95,7 @@ export class Deliveries {
     const outcomes = await this.#settles.call(batch);
     const wrong = outcomes.find((outcome) => outcome.kind === 'refused');
     if (wrong) throw wrong.error;
-    for (const { then } of batch) if (then.to === 'waiting') this.#wake.at(then.at, this.#context.now());
+    for (const { verdict } of batch) if (verdict.to === 'waiting') this.#wake.at(verdict.at, this.#context.now());
     return outcomes as DeliverySettleOutcome[];
   }
 

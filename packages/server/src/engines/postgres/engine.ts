@@ -446,15 +446,15 @@ export function postgresEngine({
     },
     async saveSubscription(document, from) {
       at(document.savedAt);
-      const made = await asked(
+      const { isNew, isDecided } = await asked(
         control.use((connection) => saveSubscription(connection, document, from)),
         { sent: true },
       );
-      await asked(queues.lookWhichPublish());
+      if (isDecided) await asked(queues.lookWhichPublish());
       tellSubscriptions();
       const subscription = await asked(subscriptions.get(document));
       if (!subscription) throw new Error('the subscription was removed at once');
-      return { kind: made ? 'made' : 'changed', subscription };
+      return { kind: isNew ? 'made' : 'changed', subscription };
     },
     async removeSubscription(key) {
       const removed = await asked(

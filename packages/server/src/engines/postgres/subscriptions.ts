@@ -159,14 +159,17 @@ export class SubscriptionTables {
 
 const beyond = 2 ** 53;
 
-/** True where it is new. */
+/** Whether it is new, and whether it may have changed which queues publish. */
 export async function saveSubscription(
   connection: Connection,
   { namespace, name, text, topics, savedAt }: SubscriptionDocument,
   from: StartFrom,
-): Promise<boolean> {
+): Promise<{ isNew: boolean; isDecided: boolean }> {
   const start = from === 'now' ? beyond : from === 'start' ? 0 : from.position;
-  return publishingAfter(connection, {
+  const { answer: isNew, isDecided } = await publishingAfter(connection, {
+    namespace,
+    name,
+    topics,
     async change() {
       const [[made] = [false]] = await connection.run(save, [
         namespace,
@@ -181,6 +184,7 @@ export async function saveSubscription(
     // What the saving itself has written is not for it.
     afterwards: (made) => (made && from === 'now' ? connection.run(startNow, [namespace, name]) : Promise.resolve()),
   });
+  return { isNew, isDecided };
 }
 
 export async function pauseSubscription(
@@ -192,8 +196,11 @@ export async function pauseSubscription(
 }
 
 export async function removeSubscription(connection: Connection, { namespace, name }: Key): Promise<boolean> {
-  const [[count] = [0]] = await publishingAfter(connection, {
+  const { answer } = await publishingAfter(connection, {
+    namespace,
+    name,
+    topics: [],
     change: () => connection.run(remove, [namespace, name]),
   });
-  return (count as number) > 0;
+  return (answer[0]?.[0] as number) > 0;
 }

@@ -2,6 +2,9 @@
 //
 // Where the order of keys is decided, the subscription is locked in a statement before, so that what the last one wrote is seen; nothing of one
 // subscription ever waits for another.
+//
+// A join with `taken` names the subscription as a column of the other side and not as the parameter: to a plan made while the table is empty, reading all that
+// is taken of one subscription once looks cheaper than looking up each row, and a thousand acknowledgements took a second instead of 20 ms.
 import type {
   Claim,
   ClaimOutcome,
@@ -32,8 +35,8 @@ WITH s AS MATERIALIZED (
 ), input AS MATERIALIZED (
   SELECT i.position, i.ordering, i.ordering IS NOT NULL AND (
       row_number() OVER (PARTITION BY i.ordering ORDER BY i.position) > 1
-      OR EXISTS (SELECT FROM taken t WHERE t.subscription = $2::int8 AND t.ordering = i.ordering AND t.state < 3)) AS held
-  FROM unnest($5::int8[], $6::text[]) AS i (position, ordering)
+      OR EXISTS (SELECT FROM taken t WHERE t.subscription = s.id AND t.ordering = i.ordering AND t.state < 3)) AS held
+  FROM s CROSS JOIN unnest($5::int8[], $6::text[]) AS i (position, ordering)
 ), written AS (
   INSERT INTO taken (subscription, position, at, taken_at, state, attempt, lease_no, kind, lease_until, worker, node, ordering)
   SELECT moved.id, i.position, $1::int8, $1::int8, CASE WHEN i.held THEN 2 ELSE 1 END, CASE WHEN i.held THEN 0 ELSE 1 END, CASE WHEN i.held THEN 0 ELSE 1 END,
@@ -49,37 +52,43 @@ const lockSubscription: Statement = {
   text: 'SELECT id FROM subscription WHERE id = $1::int8 FOR NO KEY UPDATE',
 };
 
-/** With their events; what its topic has lost meanwhile is dropped, and the next of its key may go. */
+/**
+ * With their events; what its topic has lost meanwhile is dropped, and the next of its key may go. The row is locked only where something is due: each
+ * pull asks this first, and a lock alone is a commit that is synced.
+ */
 const leaseDue: Statement = {
   name: 'lease-due',
   text: `
 WITH s AS MATERIALIZED (
-  SELECT s.id, l.id AS log FROM subscription s LEFT JOIN log l ON l.namespace = s.namespace WHERE s.id = $2::int8 FOR NO KEY UPDATE OF s
+  SELECT s.id, l.id AS log FROM subscription s LEFT JOIN log l ON l.namespace = s.namespace
+  WHERE s.id = $2::int8 AND (SELECT at FROM taken t WHERE t.subscription = s.id AND t.state = 0 ORDER BY t.at, t.position LIMIT 1) <= $1::int8
+  FOR NO KEY UPDATE OF s
 ), due AS MATERIALIZED (
-  SELECT t.position, t.ordering, t.at FROM s CROSS JOIN LATERAL (
+  SELECT s.id AS subscription, s.log, t.position, t.ordering, t.at FROM s CROSS JOIN LATERAL (
     SELECT * FROM taken WHERE subscription = s.id AND state = 0 AND at <= $1::int8 ORDER BY at, position LIMIT $3::int4
   ) t
 ), found AS MATERIALIZED (
-  SELECT d.position, d.at, coalesce(p.name, c.topic) AS topic, coalesce(e.head, c.head) AS head, coalesce(e.body, c.body) AS body,
+  SELECT d.subscription, d.position, d.at, coalesce(p.name, c.topic) AS topic, coalesce(e.head, c.head) AS head, coalesce(e.body, c.body) AS body,
     coalesce(e.appended_at, c.appended_at) AS appended_at, coalesce(e.ordering, c.ordering) AS ordering,
     sum(octet_length(coalesce(e.body, c.body))) OVER (ORDER BY d.at, d.position) AS bytes, row_number() OVER (ORDER BY d.at, d.position) AS place
-  FROM due d CROSS JOIN s LEFT JOIN event e ON e.log = s.log AND e.position = d.position LEFT JOIN topic p ON p.id = e.topic
-    LEFT JOIN dead_event c ON c.subscription = s.id AND c.position = d.position
+  FROM due d LEFT JOIN event e ON e.log = d.log AND e.position = d.position LEFT JOIN topic p ON p.id = e.topic
+    LEFT JOIN dead_event c ON c.subscription = d.subscription AND c.position = d.position
   WHERE e.position IS NOT NULL OR c.position IS NOT NULL
 ), leased AS (
   UPDATE taken t SET state = 1, attempt = t.attempt + 1, lease_no = t.lease_no + 1, kind = $5::int2, worker = $6::text, node = $8::int4,
     lease_until = ${leaseNow('$1::int8')} + $7::int8
-  FROM found f CROSS JOIN time_line WHERE t.subscription = $2::int8 AND t.position = f.position AND t.state = 0 AND (f.bytes <= $4::int8 OR f.place = 1)
-  RETURNING t.position, t.lease_no, t.attempt
+  FROM found f CROSS JOIN time_line
+  WHERE t.subscription = f.subscription AND t.position = f.position AND t.state + 0 = 0 AND (f.bytes <= $4::int8 OR f.place = 1)
+  RETURNING f.at, t.position, t.lease_no, t.attempt, f.topic, f.head, f.body, f.appended_at, f.ordering
 ), lost AS (
-  DELETE FROM taken t USING due d WHERE t.subscription = $2::int8 AND t.position = d.position AND d.position NOT IN (SELECT position FROM found)
-  RETURNING t.ordering
+  DELETE FROM taken t USING due d WHERE t.subscription = d.subscription AND t.position = d.position AND d.position NOT IN (SELECT position FROM found)
+  RETURNING t.subscription, t.ordering
 ), freed AS (
-  UPDATE taken t SET state = 0, at = $1::int8 FROM (SELECT DISTINCT ordering FROM lost WHERE ordering IS NOT NULL) o
-  CROSS JOIN LATERAL (SELECT position FROM taken n WHERE n.subscription = $2::int8 AND n.ordering = o.ordering AND n.state = 2 AND n.state < 3 ORDER BY n.position LIMIT 1) n
-  WHERE t.subscription = $2::int8 AND t.position = n.position
+  UPDATE taken t SET state = 0, at = $1::int8 FROM (SELECT DISTINCT subscription, ordering FROM lost WHERE ordering IS NOT NULL) o
+  CROSS JOIN LATERAL (SELECT position FROM taken n WHERE n.subscription = o.subscription AND n.ordering = o.ordering AND n.state = 2 AND n.state < 3 ORDER BY n.position LIMIT 1) n
+  WHERE t.subscription = o.subscription AND t.position = n.position
 )
-SELECT f.position, l.lease_no, l.attempt, f.topic, f.head, f.body, f.appended_at, f.ordering FROM found f JOIN leased l ON l.position = f.position ORDER BY f.at, f.position`,
+SELECT position, lease_no, attempt, topic, head, body, appended_at, ordering FROM leased ORDER BY at, position`,
 };
 
 const extend: Statement = {
@@ -96,15 +105,16 @@ const settle: Statement = {
   name: 'taken-settle',
   text: `
 WITH input AS MATERIALIZED (
-  SELECT * FROM unnest($3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::text[], $9::text[])
+  SELECT $2::int8 AS subscription, * FROM unnest($3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::text[], $9::text[])
     WITH ORDINALITY AS i (position, lease_no, to_state, at, give_back, code, detail, ord)
 ), held AS MATERIALIZED (
-  SELECT i.*, t.ordering, t.attempt FROM input i CROSS JOIN time_line JOIN taken t ON t.subscription = $2::int8 AND t.position = i.position
-  WHERE t.state + 0 = 1 AND t.lease_no = i.lease_no AND t.lease_until > ${leaseNow('$1::int8')} FOR UPDATE OF t
+  SELECT i.*, t.ordering, t.attempt FROM input i CROSS JOIN time_line CROSS JOIN LATERAL (
+    SELECT * FROM taken WHERE subscription = i.subscription AND position = i.position LIMIT 1 FOR UPDATE
+  ) t WHERE t.state = 1 AND t.lease_no = i.lease_no AND t.lease_until > ${leaseNow('$1::int8')}
 ), acked AS (
-  DELETE FROM taken t USING held h WHERE h.to_state = 4 AND t.subscription = $2::int8 AND t.position = h.position
+  DELETE FROM taken t USING held h WHERE h.to_state = 4 AND t.subscription = h.subscription AND t.position = h.position
 ), unburied AS (
-  DELETE FROM dead_event d USING held h WHERE h.to_state = 4 AND d.subscription = $2::int8 AND d.position = h.position
+  DELETE FROM dead_event d USING held h WHERE h.to_state = 4 AND d.subscription = h.subscription AND d.position = h.position
 ), buried AS (
   INSERT INTO dead_event (subscription, position, appended_at, topic, ordering, head, body)
   SELECT s.id, e.position, e.appended_at, p.name, e.ordering, e.head, e.body FROM held h JOIN subscription s ON s.id = $2::int8
@@ -112,11 +122,11 @@ WITH input AS MATERIALIZED (
   ON CONFLICT (subscription, position) DO NOTHING
 ), changed AS (
   UPDATE taken t SET state = h.to_state, at = h.at, attempt = t.attempt - h.give_back, kind = NULL, lease_until = NULL, node = NULL, code = h.code, detail = h.detail
-  FROM held h WHERE h.to_state < 4 AND t.subscription = $2::int8 AND t.position = h.position
+  FROM held h WHERE h.to_state < 4 AND t.subscription = h.subscription AND t.position = h.position
 ), freed AS (
-  UPDATE taken t SET state = 0, at = $1::int8 FROM (SELECT DISTINCT ordering FROM held WHERE ordering IS NOT NULL AND to_state > 2) o
-  CROSS JOIN LATERAL (SELECT position FROM taken n WHERE n.subscription = $2::int8 AND n.ordering = o.ordering AND n.state = 2 AND n.state < 3 ORDER BY n.position LIMIT 1) n
-  WHERE t.subscription = $2::int8 AND t.position = n.position RETURNING 1
+  UPDATE taken t SET state = 0, at = $1::int8 FROM (SELECT DISTINCT subscription, ordering FROM held WHERE ordering IS NOT NULL AND to_state > 2) o
+  CROSS JOIN LATERAL (SELECT position FROM taken n WHERE n.subscription = o.subscription AND n.ordering = o.ordering AND n.state = 2 AND n.state < 3 ORDER BY n.position LIMIT 1) n
+  WHERE t.subscription = o.subscription AND t.position = n.position RETURNING 1
 )
 SELECT h.ord, (SELECT count(*) FROM freed) FROM held h`,
 };
@@ -135,7 +145,7 @@ const ill: Statement = {
   text: `UPDATE subscription SET failures = failures + 1, blocked_until = CASE WHEN failures + 1 >= $2::int4 THEN $3::int8 ELSE blocked_until END WHERE id = $1::int8`,
 };
 
-const chosenDead = `SELECT position, ordering FROM taken WHERE subscription = $2::int8 AND state = 3 AND ($3::int8[] IS NULL OR position = ANY ($3::int8[]))
+const chosenDead = `SELECT subscription, position, ordering FROM taken WHERE subscription = $2::int8 AND state = 3 AND ($3::int8[] IS NULL OR position = ANY ($3::int8[]))
     ORDER BY position LIMIT $4::int4`;
 const redrive: Statement = {
   name: 'taken-redrive',
@@ -143,12 +153,12 @@ const redrive: Statement = {
 WITH chosen AS MATERIALIZED (
   ${chosenDead}
 ), judged AS MATERIALIZED (
-  SELECT position, ordering IS NOT NULL AND (
+  SELECT subscription, position, ordering IS NOT NULL AND (
     row_number() OVER (PARTITION BY ordering ORDER BY position) > 1
-    OR EXISTS (SELECT FROM taken t WHERE t.subscription = $2::int8 AND t.ordering = chosen.ordering AND t.state < 3)) AS held FROM chosen
+    OR EXISTS (SELECT FROM taken t WHERE t.subscription = chosen.subscription AND t.ordering = chosen.ordering AND t.state < 3)) AS held FROM chosen
 )
 UPDATE taken t SET state = CASE WHEN j.held THEN 2 ELSE 0 END, at = $1::int8, attempt = 0, code = NULL, detail = NULL
-FROM judged j WHERE t.subscription = $2::int8 AND t.position = j.position RETURNING 1`,
+FROM judged j WHERE t.subscription = j.subscription AND t.position = j.position RETURNING 1`,
 };
 const forgetDead: Statement = {
   name: 'taken-forget',
@@ -156,9 +166,9 @@ const forgetDead: Statement = {
 WITH chosen AS MATERIALIZED (
   ${chosenDead}
 ), copies AS (
-  DELETE FROM dead_event WHERE subscription = $2::int8 AND position IN (SELECT position FROM chosen)
+  DELETE FROM dead_event d USING chosen c WHERE d.subscription = c.subscription AND d.position = c.position
 )
-DELETE FROM taken WHERE $1::int8 IS NOT NULL AND subscription = $2::int8 AND position IN (SELECT position FROM chosen) RETURNING 1`,
+DELETE FROM taken t USING chosen c WHERE $1::int8 IS NOT NULL AND t.subscription = c.subscription AND t.position = c.position RETURNING 1`,
 };
 
 /** What nodes carried that are gone, and what was held for longer than its lease. */

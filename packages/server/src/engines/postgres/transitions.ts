@@ -1,11 +1,18 @@
 // Transitions of operations as events: which queues publish them, and the triggers that write them in the commit of the change.
 //
-// Whoever changes what decides it, a subscription, a service's wish or a new queue, holds one lock and decides for all queues, so that nodes agree. Making a
-// trigger waits for the statements that are under way on the table: from its commit on no change is missed, on any node.
+// Whoever changes what decides it, a subscription, a service's wish or a new queue, holds one lock and decides for the queues that it may concern, so that
+// nodes agree. A change that concerns none holds it together with others of its kind: who follows no transitions waits for nobody, however many queues there
+// are. Making a trigger waits for the statements that are under way on the table: from its commit on no change is missed, on any node.
 import type { LoggedEvent } from '../../engine/topics.ts';
 import type { TimelineRow } from '../../engine/engine.ts';
 import { type RecordColumns, toRecord } from '../rows.ts';
-import { transitionEvent, transitionTopics, wantsTransitions } from '../transition-event.ts';
+import {
+  isOfTransitions,
+  servicesOfTransitions,
+  transitionEvent,
+  transitionTopics,
+  wantsTransitions,
+} from '../transition-event.ts';
 import { int4Array, textArray } from './arrays.ts';
 import type { Connection, Row, Statement } from './connections.ts';
 import { toTimelineRow } from './read.ts';
@@ -27,12 +34,31 @@ const removeServices: Statement = {
   name: 'publishers-remove',
   text: 'DELETE FROM publisher WHERE service = ANY ($1::text[])',
 };
-const services: Statement = { name: 'publishers', text: 'SELECT service FROM publisher' };
-const topics: Statement = { name: 'subscription-topics', text: 'SELECT namespace, topics FROM subscription' };
-const queues: Statement = { name: 'queues-publishing', text: 'SELECT id, namespace, service, publishes FROM queue' };
-const mark: Statement = {
-  name: 'queues-publish',
-  text: 'UPDATE queue SET publishes = (id = ANY ($1::int4[])) WHERE publishes <> (id = ANY ($1::int4[]))',
+const publishersAmong: Statement = {
+  name: 'publishers-among',
+  text: 'SELECT service FROM publisher WHERE service = ANY ($1::text[])',
+};
+const followedIn: Statement = {
+  name: 'topics-followed',
+  text: `SELECT namespace, topics FROM subscription WHERE namespace = ANY ($1::text[]) AND topics LIKE '%"operations.%'`,
+};
+const topicsBefore: Statement = {
+  name: 'subscription-topics',
+  text: 'SELECT topics FROM subscription WHERE namespace = $1 AND name = $2',
+};
+const queueColumns = 'SELECT id, namespace, service, publishes FROM queue';
+const queuesIn: Statement = { name: 'queues-in', text: `${queueColumns} WHERE namespace = $1` };
+const queuesNamed: Statement = {
+  name: 'queues-named',
+  text: `${queueColumns} WHERE namespace = $1 AND service = ANY ($2::text[])`,
+};
+const queuesOfServices: Statement = {
+  name: 'queues-of-services',
+  text: `${queueColumns} WHERE service = ANY ($1::text[])`,
+};
+const toggle: Statement = {
+  name: 'queues-toggle',
+  text: 'UPDATE queue SET publishes = NOT publishes WHERE id = ANY ($1::int4[])',
 };
 /** Who wants what came before is told that it is not there. Of the beginning of an empty log nothing could be missing. */
 const begin: Statement = {
@@ -48,24 +74,120 @@ INSERT INTO topic AS t (log, name, removed_to) SELECT l.id, i.name, l.last FROM 
 ON CONFLICT (log, name) DO UPDATE SET removed_to = excluded.removed_to`,
 };
 /** Makes or drops the triggers, where it has to. */
-const switchOver: Statement = { name: 'switch-transitions', text: 'SELECT switch_transitions($1::bool)' };
+const switchOver: Statement = {
+  name: 'switch-transitions',
+  text: 'SELECT switch_transitions(EXISTS (SELECT FROM queue WHERE publishes))',
+};
 
-interface Change<T> {
+interface NamedQueue {
+  namespace: string;
+  service: string;
+}
+
+interface KnownQueue extends NamedQueue {
+  id: number;
+  publishes: boolean;
+}
+
+async function queuesBy(connection: Connection, statement: Statement, values: unknown[]): Promise<KnownQueue[]> {
+  const rows = (await connection.run(statement, values)) as [number, string, string, boolean][];
+  return rows.map(([id, namespace, service, publishes]) => ({ id, namespace, service, publishes }));
+}
+
+const unique = (texts: readonly string[]): Buffer => textArray([...new Set(texts)]);
+
+/** Of which of these queues somebody wants the transitions. */
+async function wishes(connection: Connection, of: readonly NamedQueue[]): Promise<(queue: NamedQueue) => boolean> {
+  if (of.length === 0) return () => false;
+  const publishers = await connection.run(publishersAmong, [unique(of.map(({ service }) => service))]);
+  const wanting = new Set(publishers.map(([service]) => service as string));
+  const followed = await connection.run(followedIn, [unique(of.map(({ namespace }) => namespace))]);
+  const topics = Map.groupBy(followed as [string, string][], ([namespace]) => namespace);
+  const following = new Map(
+    [...topics].map(([namespace, rows]) => [
+      namespace,
+      wantsTransitions(rows.flatMap(([, text]) => JSON.parse(text) as string[])),
+    ]),
+  );
+  return ({ namespace, service }) => wanting.has(service) || following.get(namespace)?.(service) === true;
+}
+
+/** Has those publish that are wanted, and the others not. @param isNew they have lost no history, for there was none */
+async function decide(
+  connection: Connection,
+  {
+    queues,
+    wants,
+    isNew = false,
+  }: { queues: readonly KnownQueue[]; wants: (queue: NamedQueue) => boolean; isNew?: boolean },
+): Promise<void> {
+  const changed = queues.filter((queue) => queue.publishes !== wants(queue));
+  if (changed.length === 0) return;
+  await connection.run(toggle, [int4Array(changed.map(({ id }) => id))]);
+  const begun = isNew ? [] : changed.filter(({ publishes }) => !publishes);
+  const names = begun.flatMap(({ namespace, service }) =>
+    transitionTopics(service).map((topic) => ({ namespace, topic })),
+  );
+  if (names.length > 0)
+    await connection.run(begin, [
+      textArray(names.map(({ namespace }) => namespace)),
+      textArray(names.map(({ topic }) => topic)),
+    ]);
+  await connection.run(switchOver, []);
+}
+
+/** Decides for the queues that a subscription may want by its topics, or did before. Of all others nothing changes. */
+async function decideFor(
+  connection: Connection,
+  { namespace, before, after }: { namespace: string; before: readonly string[]; after: readonly string[] },
+): Promise<void> {
+  const services = servicesOfTransitions([...before, ...after]);
+  const queues = services
+    ? await queuesBy(connection, queuesNamed, [namespace, unique(services)])
+    : await queuesBy(connection, queuesIn, [namespace]);
+  const itself = wantsTransitions(after);
+  // Only of what it wants no more does it matter who else does.
+  const others = await wishes(
+    connection,
+    queues.filter(({ publishes, service }) => publishes && !itself(service)),
+  );
+  await decide(connection, { queues, wants: (queue) => itself(queue.service) || others(queue) });
+}
+
+interface SubscriptionChange<T> {
+  namespace: string;
+  name: string;
+  /** What it is to subscribe to from now on. */
+  topics: readonly string[];
   change: () => Promise<T>;
   /** What else belongs to it once it is decided. */
   afterwards?: (answer: T) => Promise<unknown>;
-  /** The queue that is made by it: of the others nothing changes, and this one has lost no history. */
-  makes?: { namespace: string; service: string };
 }
 
-/** Carries out a change of what decides which queues publish, and decides, in one commit. */
-export function publishingAfter<T>(connection: Connection, { change, afterwards, makes }: Change<T>): Promise<T> {
+/** Carries out a change of a subscription, and decides which queues publish, in one commit; whether there was anything to decide. */
+export async function publishingAfter<T>(
+  connection: Connection,
+  { namespace, name, topics, change, afterwards }: SubscriptionChange<T>,
+): Promise<{ answer: T; isDecided: boolean }> {
+  const read = async (): Promise<string[]> => {
+    const [row] = await connection.run(topicsBefore, [namespace, name]);
+    return row ? (JSON.parse(row[0] as string) as string[]) : [];
+  };
+  if (!topics.some(isOfTransitions)) {
+    const done = await inTransaction(connection, async () => {
+      await connection.run(lockShared, []);
+      // Nobody gives it topics of transitions while this lock is held.
+      return (await read()).some(isOfTransitions) ? undefined : { answer: await change() };
+    });
+    if (done) return { ...done, isDecided: false };
+  }
   return inTransaction(connection, async () => {
     await connection.run(lock, []);
+    const before = await read();
     const answer = await change();
-    await decide(connection, makes);
+    await decideFor(connection, { namespace, before, after: topics });
     await afterwards?.(answer);
-    return answer;
+    return { answer, isDecided: true };
   });
 }
 
@@ -75,54 +197,33 @@ export function publishingAfter<T>(connection: Connection, { change, afterwards,
  */
 export async function makeQueue(
   connection: Connection,
-  makes: { namespace: string; service: string },
+  queue: NamedQueue,
   change: () => Promise<unknown>,
 ): Promise<boolean> {
   const isWanted = await inTransaction(connection, async () => {
     await connection.run(lockShared, []);
-    const wanted = (await wishes(connection))(makes.namespace, makes.service);
+    const wanted = (await wishes(connection, [queue]))(queue);
     if (!wanted) await change();
     return wanted;
   });
-  if (isWanted) await publishingAfter(connection, { change, makes });
+  if (isWanted)
+    await inTransaction(connection, async () => {
+      await connection.run(lock, []);
+      await change();
+      const queues = await queuesBy(connection, queuesNamed, [queue.namespace, textArray([queue.service])]);
+      await decide(connection, { queues, wants: await wishes(connection, queues), isNew: true });
+    });
   return isWanted;
-}
-
-/** Whether somebody wants the transitions of a queue. */
-async function wishes(connection: Connection): Promise<(namespace: string, service: string) => boolean> {
-  const wanting = new Set((await connection.run(services, [])).map(([service]) => service as string));
-  const topicsOf = new Map<string, string[]>();
-  for (const [namespace, text] of (await connection.run(topics, [])) as [string, string][])
-    topicsOf.set(namespace, [...(topicsOf.get(namespace) ?? []), ...(JSON.parse(text) as string[])]);
-  return (namespace, service) => wanting.has(service) || wantsTransitions(topicsOf.get(namespace) ?? [], service);
-}
-
-async function decide(connection: Connection, made: Change<unknown>['makes']): Promise<void> {
-  const wants = await wishes(connection);
-  if (made && !wants(made.namespace, made.service)) return;
-  const all = (await connection.run(queues, [])) as [number, string, string, boolean][];
-  const publishing = all.filter(([, namespace, service]) => wants(namespace, service));
-  const is = new Set(publishing.map(([id]) => id));
-  if (all.some(([id, , , publishes]) => publishes !== is.has(id))) await connection.run(mark, [int4Array([...is])]);
-  const begun = made ? [] : publishing.filter(([, , , publishes]) => !publishes);
-  const names = begun.flatMap(([, namespace, service]) =>
-    transitionTopics(service).map((topic) => ({ namespace, topic })),
-  );
-  if (names.length > 0)
-    await connection.run(begin, [
-      textArray(names.map(({ namespace }) => namespace)),
-      textArray(names.map(({ topic }) => topic)),
-    ]);
-  await connection.run(switchOver, [is.size > 0]);
 }
 
 export function setPublishers(connection: Connection, wanted: Readonly<Record<string, boolean>>): Promise<void> {
   const names = (wants: boolean): Buffer => textArray(Object.keys(wanted).filter((name) => wanted[name] === wants));
-  return publishingAfter(connection, {
-    async change() {
-      await connection.run(addServices, [names(true)]);
-      await connection.run(removeServices, [names(false)]);
-    },
+  return inTransaction(connection, async () => {
+    await connection.run(lock, []);
+    await connection.run(addServices, [names(true)]);
+    await connection.run(removeServices, [names(false)]);
+    const queues = await queuesBy(connection, queuesOfServices, [textArray(Object.keys(wanted))]);
+    await decide(connection, { queues, wants: await wishes(connection, queues) });
   });
 }
 

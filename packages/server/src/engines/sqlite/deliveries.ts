@@ -134,18 +134,18 @@ export function deliveryStatements(
       if (leases.length > 0) store.wake(leaseUntil);
       return leases;
     },
-    settle({ number, leaseNo, tried, then, outlet: news }) {
+    settle({ number, leaseNo, tried, verdict, outlet: news }) {
       const now = store.nowMs;
       const row = standing.get(number);
       if (!row) return { kind: 'unknown' };
       // What comes late counts as long as nobody has taken it for interrupted: it tells what has happened.
       if (row.state !== states.sending || row.lease_no !== leaseNo) return { kind: 'lost' };
       const { at, durationMs, status, code, detail, answer } = tried;
-      const again = then.to === 'waiting' ? then.at : null;
+      const again = verdict.to === 'waiting' ? verdict.at : null;
       note.run(number, row.attempt, at, durationMs, status, code, detail, answer, again);
-      if (then.to === 'waiting') waitAgain.run(then.at, then.failed ? 1 : 0, code, number);
+      if (verdict.to === 'waiting') waitAgain.run(verdict.at, verdict.failed ? 1 : 0, code, number);
       else {
-        finish.run(states[then.to], now, then.to === 'dead' ? 1 : 0, code, number);
+        finish.run(states[verdict.to], now, verdict.to === 'dead' ? 1 : 0, code, number);
         keyed.keepUntil(row.seq, now + keptAfterDeliveryMs);
       }
       outlets.changed(row.outlet);

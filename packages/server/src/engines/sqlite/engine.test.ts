@@ -188,3 +188,15 @@ test('sqlite: an answer the store cannot take fails alone, and its lease still h
     await f.end();
   }
 });
+
+test('sqlite: what was asked before a close is answered, and who asks during it is told', async () => {
+  const engine = sqliteEngine({ folder: ':memory:' });
+  await engine.open(1);
+  const before = engine.topics();
+  const closing = engine.close();
+  const during = engine.topics();
+  await assert.rejects(during, /the store is closed/);
+  assert.deepEqual(await before, []);
+  await closing;
+  await assert.rejects(engine.topics(), /the store is closed/);
+});

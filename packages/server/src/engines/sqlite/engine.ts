@@ -239,8 +239,11 @@ export function sqliteEngine(options: SqliteOptions): Engine {
       if (!worker) return;
       if (dead) return void (await worker.terminate());
       const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
-      await ask({ op: 'close' });
+      const closed = ask({ op: 'close' });
+      // With what was asked before it. Who asks from now on is told that the store is closed.
+      post();
       thread = undefined;
+      await closed;
       await exited;
     },
     health: () => ask({ op: 'health' }),
@@ -282,7 +285,7 @@ export function sqliteEngine(options: SqliteOptions): Engine {
       const { id, answer } = call<LeasedOperation[]>(callKinds.lease, () => writeLeaseWanted(writer, wanted));
       if (!abort || !wanted.wait) return answer;
       const unpark = (): void => {
-        if (!pending.has(id) || dead) return;
+        if (!pending.has(id) || dead || !thread) return;
         writer.mark();
         writer.cells.push(callKinds.unpark, id);
         schedule();

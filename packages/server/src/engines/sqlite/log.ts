@@ -3,6 +3,7 @@
 // One thread writes, one group commits at a time: positions become visible in the order they were given, so no reader can skip one.
 import type { ReadWanted, TopicRecord, Trim } from '../../engine/topics.ts';
 import { TopicNames } from '../../lib/topic-trie.ts';
+import { knownEvents, knownKey } from './known-events.ts';
 import type { EventRow, NewEventRow, PageRow } from './log-wire.ts';
 import { codeOf, type StoreError, toStoreError } from './store-error.ts';
 import type { Store } from './store.ts';
@@ -53,8 +54,6 @@ export interface LogStatements {
 /** Positions of one log in the key of its events. */
 const positions = 2 ** 40;
 const positionOf = (column: string): string => `${column} & ${positions - 1}`;
-/** Forgotten in one go: more and callers feel it. */
-const forgetRows = 500;
 /** Lists of patterns whose topics are remembered: anybody may ask for as many as there are words. */
 const mostFound = 1000;
 
@@ -82,15 +81,6 @@ export function logStatements(store: Store): LogStatements {
   const insert = db.prepare(
     'INSERT INTO event (place, topic, ordering, head, appended_at, body) VALUES ((? << 40) | ?, ?, ?, ?, ?, ?)',
   );
-  const findKnown = db.prepare<[number], { position: number; until: number; identity: string }>(
-    `SELECT ${positionOf('place')} AS position, until, identity FROM known_event WHERE id = ?`,
-  );
-  const setKnown = db.prepare(
-    'INSERT OR REPLACE INTO known_event (id, place, until, identity) VALUES (?, (? << 40) | ?, ?, ?)',
-  );
-  const dropKnown = db.prepare(
-    'DELETE FROM known_event WHERE id IN (SELECT id FROM known_event INDEXED BY known_event_until WHERE until <= ? ORDER BY until LIMIT ?)',
-  );
   const places = db.prepare<unknown[], number>(selectPlaces).pluck();
   const readEvent = db
     .prepare<
@@ -106,6 +96,7 @@ export function logStatements(store: Store): LogStatements {
   const oldest = db.prepare<[number, number], { position: number; at: number; bytes: number }>(
     `SELECT ${positionOf('place')} AS position, appended_at AS at, length(CAST(head AS BLOB)) + length(body) AS bytes FROM event INDEXED BY event_topic WHERE topic = +? ORDER BY place LIMIT +?`,
   );
+  const known = knownEvents(store);
   const cut = db.prepare('DELETE FROM event WHERE topic = ? AND place <= ((? << 40) | ?)');
 
   const logs = new Map<string, LogRow>();
@@ -174,10 +165,6 @@ export function logStatements(store: Store): LogStatements {
     return { position, topic: topicsById.get(topic)!.name, head, appendedAt, orderingKey, body };
   }
 
-  /** Bits of an identity, other ones in each log. */
-  const known = (log: LogRow, identity: string): number =>
-    (Buffer.from(identity, 'base64url').readUIntBE(0, 6) * 32 + (log.id % 32)) % Number.MAX_SAFE_INTEGER;
-
   return {
     epoch,
     logOf,
@@ -196,19 +183,16 @@ export function logStatements(store: Store): LogStatements {
     append({ namespace, topic: name, head, body, orderingKey, identity, knownUntil }) {
       try {
         const log = logOf(namespace);
-        const id = identity === null ? 0 : known(log, identity);
-        if (identity !== null) {
-          const seen = findKnown.get(id);
-          if (seen && seen.identity === identity && seen.until > store.nowMs)
-            return { kind: 'repeated', position: seen.position };
-        }
+        const key = identity === null ? null : knownKey(log.id, identity);
+        const seen = key === null ? undefined : known.position(key);
+        if (seen !== undefined) return { kind: 'repeated', position: seen };
         const topic = topicOf(log, name);
         const position = log.last + 1;
         insert.run(log.id, position, topic.id, orderingKey, head, store.nowMs, body);
         log.last = topic.last = position;
         topic.events++;
         topic.bytes += Buffer.byteLength(head) + body.length;
-        if (identity !== null) setKnown.run(id, log.id, position, knownUntil, identity);
+        if (key !== null) known.add(key, { log: log.id, position, until: knownUntil });
         grown.add(log);
         changed.add(topic);
         return { kind: 'appended', position };
@@ -293,7 +277,7 @@ export function logStatements(store: Store): LogStatements {
       }
       return { removed, removedTo: topic.removed_to, more };
     },
-    forgetKnown: () => dropKnown.run(store.nowMs, forgetRows).changes === forgetRows,
+    forgetKnown: () => known.forget(),
     flush() {
       for (const log of grown) setLast.run(log.last, log.id);
       for (const { id, events, bytes, last, removed_to } of changed) setTopic.run(events, bytes, last, removed_to, id);
@@ -301,6 +285,7 @@ export function logStatements(store: Store): LogStatements {
     },
     committed() {
       if (grown.size === 0) return [];
+      known.committed();
       const namespaces = [...grown].map((log) => log.namespace);
       grown.clear();
       return namespaces;
@@ -308,6 +293,7 @@ export function logStatements(store: Store): LogStatements {
     rolledBack() {
       grown.clear();
       changed.clear();
+      known.rolledBack();
       load();
     },
   };

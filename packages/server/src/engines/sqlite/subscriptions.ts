@@ -225,6 +225,17 @@ export function subscriptionStatements(store: Store, log: LogStatements): Subscr
     return store.nowMs + leaseMs - store.pausedMs;
   }
 
+  /** The first dead ones, or those of these that are dead. */
+  function deadOf(subscription: number, positions: readonly number[] | undefined, limit: number): TakenRow[] {
+    if (!positions) return openRows.all(subscription, `[${takenStates.dead}]`, 0, limit);
+    return [...new Set(positions)]
+      .toSorted((a, b) => a - b)
+      .map((position) => row.get(subscription, position))
+      .filter((one) => one !== undefined)
+      .filter(({ state }) => state === takenStates.dead)
+      .slice(0, limit);
+  }
+
   /** Of one event in a subscription, dead or alive. */
   const eventOf = (s: SubscriptionRow, position: number): EventRow | undefined =>
     log.event(log.logOf(s.namespace), position) ?? buried.get(s.id, position);
@@ -383,8 +394,7 @@ export function subscriptionStatements(store: Store, log: LogStatements): Subscr
       }));
     },
     redrive({ subscription, positions, limit }) {
-      const dead = openRows.all(subscription, `[${takenStates.dead}]`, 0, limit);
-      const some = positions ? dead.filter(({ position }) => positions.includes(position)) : dead;
+      const some = deadOf(subscription, positions, limit);
       for (const { position, ordering } of some) {
         // Behind others of its key that are out just now, as if it were read anew.
         const held = ordering !== null && keyIsOut.get(subscription, ordering) !== undefined;
@@ -394,8 +404,7 @@ export function subscriptionStatements(store: Store, log: LogStatements): Subscr
       return some.length;
     },
     forgetDead({ subscription, positions, limit }) {
-      const dead = openRows.all(subscription, `[${takenStates.dead}]`, 0, limit);
-      const some = positions ? dead.filter(({ position }) => positions.includes(position)) : dead;
+      const some = deadOf(subscription, positions, limit);
       for (const { position } of some) {
         drop.run(subscription, position);
         unbury.run(subscription, position);

@@ -60,8 +60,9 @@ export function transitionStatements(
       else topics.set(namespace, JSON.parse(text) as string[]);
     }
     isFollowed = [...topics.values()].some((of) => of.some(isOfTransitions));
+    const following = new Map([...topics].map(([namespace, of]) => [namespace, wantsTransitions(of)]));
     store.onQueue = ({ id, namespace, service }) => {
-      if (wanting.has(service) || wantsTransitions(topics.get(namespace) ?? [], service)) publishing.add(id);
+      if (wanting.has(service) || following.get(namespace)?.(service)) publishing.add(id);
     };
     publishing.clear();
     for (const queue of store.queues.values()) store.onQueue(queue);

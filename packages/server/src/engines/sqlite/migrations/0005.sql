@@ -26,15 +26,15 @@ CREATE TABLE event (
 );
 CREATE INDEX event_topic ON event (topic);
 
--- Which events are known, so that a repeat is not written again. id: 53 bits of the identity, which itself tells equal ones apart; an index over the
--- text would be as large as the events of a busy topic. The second index grows at its end, since windows pass in order.
+-- Which events are known, so that a repeat is not written again. Rows are added at the end and removed at the beginning, and there is no index: digests
+-- are everywhere in one, and each commit would write as many of its pages as it has events. Where to look is known in memory. identity: the number of the
+-- log and half of the digest.
 CREATE TABLE known_event (
   id INTEGER PRIMARY KEY,
   place INTEGER NOT NULL,
   until INTEGER NOT NULL,
   identity TEXT NOT NULL
 );
-CREATE INDEX known_event_until ON known_event (until);
 
 -- A subscription is a cursor: everything up to read_to was looked at. What was taken and is not acknowledged has a row below; nothing else has.
 -- AUTOINCREMENT: lease tokens carry the number, and those of one that was removed must not open its successor's.
