@@ -15,12 +15,14 @@ import { memoryRow } from './memory.ts';
 import { notifyRow } from './notify.ts';
 import { peersRow } from './peers.ts';
 import { postgresRow } from './postgres.ts';
+import { publishPostgresRow } from './publish-postgres.ts';
 import { publishRow } from './publish.ts';
 import { slowDiskRow } from './slow-disk.ts';
 import { slowReaderRow } from './slow-reader.ts';
 import { storedRow } from './stored.ts';
 import { sweepRow } from './sweep.ts';
-import { unreadEventsRow } from './unread-events.ts';
+import { unreadEventsRow, unreadOnPostgresRow } from './unread-events.ts';
+import { webhookDeliveriesRow } from './webhook-deliveries.ts';
 
 export const rows: readonly Row[] = [
   acceptRow,
@@ -28,6 +30,7 @@ export const rows: readonly Row[] = [
   publishRow,
   lossRow,
   unreadEventsRow,
+  webhookDeliveriesRow,
   storedRow,
   e2eRow,
   e2eWsRow,
@@ -41,6 +44,8 @@ export const rows: readonly Row[] = [
   notifyRow,
   slowDiskRow,
   postgresRow,
+  publishPostgresRow,
+  unreadOnPostgresRow,
   peersRow,
   keptRow,
   logRow,

@@ -1,26 +1,25 @@
 // A store with many events that a subscription has not read: written by the engine's own calls, without HTTP around them.
 import type { Engine } from '../../packages/server/src/engine/engine.ts';
-import { sqliteEngine } from '../../packages/server/src/engines/sqlite/engine.ts';
 import { requestBody } from './payload.ts';
 
-const batch = 500;
+const batch = 1000;
 const body = Buffer.from(requestBody, 'latin1');
 
-/** Writes `count` events of one topic, and before them a subscription that begins with the first. No server may be running on the folder. */
+/** Writes `count` events of one topic, and before them a subscription that begins with the first. No server may be running on the store. */
 export async function writeStoredEvents({
-  folder,
+  engine,
   count,
   topic,
   subscription: name,
   onProgress,
 }: {
-  folder: string;
+  /** Not opened yet. */
+  engine: Engine;
   count: number;
   topic: string;
   subscription: string;
   onProgress: (stored: number) => void;
 }): Promise<void> {
-  const engine: Engine = sqliteEngine({ folder });
   const { nowMs: now } = await engine.open(Date.now());
   try {
     const document = { topic, target: { pull: true }, from: 'start' };
