@@ -8,6 +8,8 @@ import { get } from '../support/http.ts';
 import { submit } from '../support/operations.ts';
 import { answerLease, reply, takeOne } from '../support/pull-worker.ts';
 import { calledBack, noticeIn } from '../support/receiver.ts';
+import { putSubscription } from '../support/subscribers.ts';
+import { cloudEvent, publish, structured } from '../support/topics.ts';
 import { channelTo } from '../support/web-socket.ts';
 
 interface Document {
@@ -77,6 +79,12 @@ test('every event, notice and frame that is sent is what the AsyncAPI document s
     else assert.equal((await reply(server.url, lease.token, 'painted')).status, 200);
   }
   await socket.frame('event', ({ event }) => event.done && event.id !== id);
+  await putSubscription(server.url, 'orders', { topic: 'orders', target: { pull: true } });
+  await publish(server.url, 'orders', { headers: structured, body: cloudEvent('order-7', { data: { order: 7 } }) });
+  socket.send({ type: 'work', ref: 's', subscription: 'orders', credits: 1 });
+  const { token: held } = await socket.frame('lease', ({ ref }) => ref === 's');
+  await socket.ask({ type: 'extend', token: held });
+  for (const type of ['reply', 'nack', 'ack'] as const) await socket.ask({ type, token: held });
   const told = [...(await streams[0]!.ended()), ...(await streams[1]!.ended())];
   const several = await shared.ended();
   const notices = await Promise.all((await receiver.received(3)).map((request) => noticeIn(request, secret)));

@@ -47,6 +47,7 @@ export const work: Journeys = [
   () => import('./backend-answers.test.ts'),
   () => import('./operation-events.test.ts'),
   () => import('./websocket.test.ts'),
+  () => import('./websocket-consumers.test.ts'),
   () => import('./stream.test.ts'),
   () => import('./sdk-push.test.ts'),
   () => import('./sdk-events.test.ts'),

@@ -421,7 +421,10 @@ test('a page with a read-only token watches what it was given and does nothing e
     { type: 'submit', service: 'jobs' },
     { type: 'cancel', id: mine.id },
     { type: 'work', service: 'jobs', credits: 1 },
+    { type: 'work', subscription: 's', credits: 1 },
     { type: 'release', token: 'x' },
+    { type: 'ack', token: 'x' },
+    { type: 'nack', token: 'x' },
   ] as const;
   for (const frame of forbidden)
     assert.equal(as('error', await page.ask(frame)).problem.code, 'insufficient-scope', frame.type);

@@ -1,6 +1,14 @@
 // The frames of the WebSocket at GET /v1/stream: their shapes, how they are written and read, and the limits and close codes of a connection.
 import type { Problem } from './errors.ts';
-import type { EnvelopeBody, FailEnvelope, HeaderPairs, Lease, ReplyEnvelope } from './lease.ts';
+import type {
+  CloudEventJson,
+  EnvelopeBody,
+  EventLease,
+  FailEnvelope,
+  HeaderPairs,
+  Lease,
+  ReplyEnvelope,
+} from './lease.ts';
 import type { IncludedResult, Operation, OperationEvent, OperationProgress, OperationReceipt } from './operation.ts';
 
 /** The subprotocol that a client offers and the server takes. */
@@ -121,15 +129,6 @@ export interface PublishFrame extends Asked {
   events?: CloudEventJson[];
 }
 
-/** An event in the structured JSON of CloudEvents 1.0. */
-export interface CloudEventJson {
-  specversion: '1.0';
-  id: string;
-  source: string;
-  type: string;
-  [attribute: string]: unknown;
-}
-
 /** Answered by `ok` with the status document. */
 export interface CancelFrame extends Asked {
   type: 'cancel';
@@ -151,6 +150,20 @@ export interface WorkFrame extends Asked {
   worker?: string;
 }
 
+/**
+ * The same for the events of a pull subscription, under a `lease` of its own form; a lease is held until an ack, nack or release of it has been read. `reset`
+ * tells what the subscription has missed. When it is removed, or gets another target, an `error` with this `ref` is the last of it.
+ */
+export interface WorkSubscriptionFrame extends Asked {
+  type: 'work';
+  subscription: string;
+  credits: number;
+  /** Default the subscription's `lease`. */
+  leaseSeconds?: number;
+  /** Name of the worker, shown with what it holds. */
+  worker?: string;
+}
+
 /** Answered by `ok` where the frame has a `ref`, and by `error` in any case; so are the other answers to a lease. */
 export interface ReplyFrame extends Asked, ReplyEnvelope {
   type: 'reply';
@@ -160,6 +173,19 @@ export interface FailFrame extends Asked, FailEnvelope {
   type: 'fail';
   token: string;
 }
+/** The event is done with. */
+export interface AckFrame extends Asked {
+  type: 'ack';
+  token: string;
+}
+/** The event is not done, and comes again, or becomes a dead letter. */
+export interface NackFrame extends Asked {
+  type: 'nack';
+  token: string;
+  /** Duration or seconds before it comes again. */
+  retryAfter?: string | number;
+  message?: string;
+}
 export interface ProgressFrame extends Asked {
   type: 'progress';
   token: string;
@@ -168,6 +194,7 @@ export interface ProgressFrame extends Asked {
   message?: string;
   data?: unknown;
 }
+/** Of an operation or an event, as `release` is. */
 export interface ExtendFrame extends Asked {
   type: 'extend';
   token: string;
@@ -192,8 +219,11 @@ export type ClientFrame =
   | PublishFrame
   | CancelFrame
   | WorkFrame
+  | WorkSubscriptionFrame
   | ReplyFrame
   | FailFrame
+  | AckFrame
+  | NackFrame
   | ProgressFrame
   | ExtendFrame
   | ReleaseFrame
@@ -267,10 +297,26 @@ export interface LeaseFrame extends Asked, Lease {
   type: 'lease';
 }
 
+/** An event of a subscription. `token` stands for the lease in the frames that answer it, and over HTTP. */
+export interface EventLeaseFrame extends Asked, EventLease {
+  type: 'lease';
+}
+
+/** Events between these positions went by the hard limit of their topic before the subscription had read them. */
+export interface SubscriptionResetFrame extends Asked {
+  type: 'reset';
+  subscription: string;
+  from: number;
+  to: number;
+}
+
+/** Sent besides to those who work for subscriptions, and known by their members `event` and `subscription`. */
+export type SubscriptionFrame = EventLeaseFrame | SubscriptionResetFrame;
+
 /** What was asked for is done. */
 export interface OkFrame extends Asked {
   type: 'ok';
-  /** reply, fail, release: `repeated` where the same answer was recorded before. */
+  /** reply, fail, ack, nack, release: `repeated` where the same answer was recorded before. */
   status?: 'recorded' | 'repeated';
   /** watch of topics: the newest place there is. */
   id?: string;

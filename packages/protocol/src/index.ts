@@ -9,6 +9,8 @@ export * from './lease.ts';
 export * from './names.ts';
 export * from './operation.ts';
 export * from './preferences.ts';
+export * from './route.ts';
 export * from './routes.ts';
+export type { Schema } from './schema.ts';
 export * from './schemas.ts';
 export * from './signature.ts';

@@ -64,6 +64,28 @@ export interface Lease {
   expiresAt: string;
 }
 
+/** An event of a pull subscription, for a while. */
+export interface EventLease {
+  token: string;
+  position: number;
+  topic: string;
+  attempt: number;
+  /** A nack of this one gives it up. */
+  lastAttempt: boolean;
+  /** When this lease ends unless extended. */
+  expiresAt: string;
+  event: CloudEventJson;
+}
+
+/** An event in the structured JSON of CloudEvents 1.0. */
+export interface CloudEventJson {
+  specversion: '1.0';
+  id: string;
+  source: string;
+  type: string;
+  [attribute: string]: unknown;
+}
+
 export interface LeaseResponse {
   settled: SettleOutcome[];
   leases: Lease[];

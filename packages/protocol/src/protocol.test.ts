@@ -1,5 +1,6 @@
 // The words both ends speak, as tables.
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import {
   errorTable,
@@ -9,6 +10,8 @@ import {
   parseDuration,
   parsePrefer,
   routePath,
+  routes,
+  schemas,
   WaitlessError,
 } from './index.ts';
 
@@ -85,4 +88,17 @@ test('every error has a status, a title and help, and an Error of it carries the
 
 test('paths of routes carry their parameters encoded', () => {
   assert.equal(routePath('getResult', { id: 'a/b' }), '/v1/operations/a%2Fb/result');
+});
+
+test('every area of the routes and of the schemas is in its table, and none takes a name of another', async () => {
+  for (const [folder, table] of Object.entries({ routes, schemas })) {
+    const areas = readdirSync(new URL(folder, import.meta.url)).filter((file) => file !== 'shared.ts');
+    const names: string[] = [];
+    for (const area of areas) {
+      const tables = (await import(`./${folder}/${area}`)) as Record<string, object>;
+      names.push(...Object.values(tables).flatMap((part) => Object.keys(part)));
+    }
+    assert.ok(areas.length > 5);
+    assert.deepEqual(names.sort(), Object.keys(table).sort(), folder);
+  }
 });

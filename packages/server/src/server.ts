@@ -20,6 +20,7 @@ import { Fetch } from './core/fetch.ts';
 import { serviceCarrier, webhookCarrier } from './core/event-carriers.ts';
 import { EventOrigins, refuseOwnTransitions } from './core/event-origins.ts';
 import { EventTaking } from './core/event-taking.ts';
+import { EventTokens } from './core/event-tokens.ts';
 import { EventWakes } from './core/event-wakes.ts';
 import { FireAndForget } from './core/fire-and-forget.ts';
 import { Ids } from './core/ids.ts';
@@ -30,7 +31,7 @@ import { MadeServices } from './core/made-services.ts';
 import { OperationFeeds } from './core/operation-feed.ts';
 import { Outlooks } from './core/outlook.ts';
 import { Pace } from './core/pace.ts';
-import { QueueCounts } from './core/queue-counts.ts';
+import { operationTotals, QueueCounts } from './core/queue-counts.ts';
 import { QueueRoom } from './core/queue-room.ts';
 import { keyInFile, keyInMemory, noPlaceForKey, type SecretKey } from './core/secret-key.ts';
 import { Polls } from './core/polls.ts';
@@ -77,7 +78,7 @@ import { type Clock, systemClock } from './lib/clock.ts';
 import { createLog, type Log } from './lib/log.ts';
 import { newMetrics } from './lib/metrics.ts';
 import { type Random, systemRandom } from './lib/random.ts';
-import type { Service } from './lib/service.ts';
+import { type Service, startAll, stopAll } from './lib/service.ts';
 import { addressGuard, type GuardOptions } from './targets/address.ts';
 import { httpTarget } from './targets/http.ts';
 import { webhookTarget } from './targets/webhook.ts';
@@ -335,7 +336,8 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       view: new SubscriptionView({ engine, subscriptions, shown: shownSubscription, clock }),
       ids,
     });
-    const eventLeases = eventLeaseHandlers({ subscriptions, pull, ids, maxWaitMs: config.maxWaitMs });
+    const eventTokens = new EventTokens({ ids, subscriptions });
+    const eventLeases = eventLeaseHandlers({ pull, tokens: eventTokens, maxWaitMs: config.maxWaitMs });
     const oneService = serviceHandlers({ services, made, shown: shownService });
     const delivery = deliveryHandlers({ deliveries: new Deliveries({ engine, fetch, ids, clock, log }), ids });
     const callbackSecrets = callbackSecretHandlers({ secrets, clock });
@@ -372,6 +374,9 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       submit,
       work,
       reply,
+      subscriptions,
+      pull,
+      eventTokens,
       fetch,
       feeds,
       live,
@@ -467,27 +472,22 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       polls,
       backups,
     ];
-    const started: Service[] = [];
     try {
-      for (const part of parts) {
-        await part.start();
-        started.push(part);
-      }
+      await startAll(parts);
     } catch (error) {
-      for (const part of started.reverse()) await part.stop();
       await Promise.all([target.close(), receivers.close()]);
       throw error;
     }
     state = 'ready';
 
     let stopped: Promise<void> | undefined;
-    const stop = (): Promise<void> => (stopped ??= stopAll());
-    async function stopAll(): Promise<void> {
+    const stop = (): Promise<void> => (stopped ??= stopServer());
+    async function stopServer(): Promise<void> {
       state = 'stopping';
       listener.refuseNew();
       webSockets.refuseNew();
       await live.stop();
-      for (const part of [...parts].reverse()) await part.stop();
+      await stopAll(parts);
       await Promise.all([target.close(), receivers.close()]);
       await engine.close();
     }
@@ -525,7 +525,7 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
           pushesInFlight: subscribers.inFlight,
           bodyBytes: budget.used,
           // A store that is away takes its own figures with it, and not those that tell of it.
-          operations: totals(await engine.counts().catch(() => [])),
+          operations: operationTotals(await engine.counts().catch(() => [])),
           ...subscriptionTotals(await engine.subscriptions().catch(() => []), clock.now()),
         }));
         return { type: registry.type, text: await registry.text() };
@@ -553,16 +553,3 @@ const insteadOfBackup = ({ data }: Config): string =>
   isPostgresAddress(data)
     ? 'a PostgreSQL store is backed up by its own tools: pg_dump --format=custom --schema=waitless --file=waitless.dump "$DATABASE", or pg_basebackup --pgdata=DIR for the whole server'
     : 'a store in memory keeps nothing over a stop, so there is nothing to back up; start the server with --data FOLDER';
-
-/** Summed over namespaces, so that the number of series is bounded by the operator's own services. */
-function totals(counts: Awaited<ReturnType<Engine['counts']>>): { service: string; status: string; count: number }[] {
-  const sums = new Map<string, { service: string; status: string; count: number }>();
-  for (const { queue, counts: byStatus } of counts) {
-    for (const [status, count] of Object.entries(byStatus)) {
-      const sum = sums.get(`${queue.service} ${status}`);
-      if (sum) sum.count += count;
-      else sums.set(`${queue.service} ${status}`, { service: queue.service, status, count });
-    }
-  }
-  return [...sums.values()];
-}

@@ -169,3 +169,26 @@ test('a store that is away is asked again by the next callback', async () => {
   store.engine.list = list;
   assert.equal((await secrets.current('shop')).length, 1);
 });
+
+test('what signs is opened once for many callbacks, again after a hint, and what could not be opened by the next one', async () => {
+  const real = keyOf(newKey());
+  let looks = 0;
+  let isAway = true;
+  const find = () => (looks++, isAway ? Promise.reject(new Error('away')) : real.find());
+  const { secrets, store } = setUp({ key: { ...real, find } });
+  isAway = false;
+  const [first] = await secrets.current('default');
+  looks = 0;
+  isAway = true;
+  await assert.rejects(secrets.current('default'), /away/);
+  isAway = false;
+  const all = await Promise.all(Array.from({ length: 50 }, () => secrets.current('default')));
+  assert.deepEqual(new Set(all.map(([one]) => one!.secret)), new Set([first!.secret]));
+  assert.equal(looks, 2);
+  const rotated = await secrets.rotate('default', { overlapMs: 1000 });
+  assert.deepEqual(
+    (await secrets.current('default')).map(({ id }) => id),
+    [rotated.id, first!.id],
+  );
+  assert.equal(store.documents.size, 2);
+});

@@ -62,6 +62,8 @@ export class CallbackSecrets implements Service {
   readonly #d: CallbackSecretsDependencies;
   #warning: string | undefined;
   #read: { all: Promise<Kept[]>; at: number } | undefined;
+  /** Of what was read last, by the newest that is in use: to read the key's file and open a secret for each callback took half of what a callback takes. */
+  readonly #opened = new WeakMap<Kept, { count: number; secrets: Promise<CallbackSecret[]> }>();
   /** Changes of this process one after another, so that twins do not both find nothing. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -128,14 +130,14 @@ export class CallbackSecrets implements Service {
   /** What to sign with, newest first, one signature for each; the first is made when a namespace has none. Throws `secrets-locked`. */
   async current(namespace: string): Promise<CallbackSecret[]> {
     const own = this.#current(await this.#recent(), namespace);
-    if (own.length > 0) return this.#opened(own, await this.#told(namespace, () => this.#d.key.find()));
+    if (own.length > 0) return this.#openOnce(own);
     return this.#inTurn(async () => {
       const all = await this.#all();
       const key = await this.#told(namespace, () => this.#keyForFirst(all));
       if (this.#current(all, namespace).length === 0)
         await this.#make(namespace, { key, overlapMs: defaultOverlapMs, before: undefined });
       // Another node may have made one in the same moment; then both are in use.
-      return this.#opened(this.#current(await this.#all(), namespace), key);
+      return this.#open(this.#current(await this.#all(), namespace), key);
     });
   }
 
@@ -163,7 +165,19 @@ export class CallbackSecrets implements Service {
     return { id, secret, createdAt };
   }
 
-  #opened(own: readonly Kept[], key: SealingKey | undefined): CallbackSecret[] {
+  /** What cannot be opened is tried again by the next one. */
+  #openOnce(own: readonly Kept[]): Promise<CallbackSecret[]> {
+    const newest = own[0]!;
+    const known = this.#opened.get(newest);
+    // The one before may have ended meanwhile.
+    if (known?.count === own.length) return known.secrets;
+    const secrets = this.#told(newest.namespace, () => this.#d.key.find()).then((key) => this.#open(own, key));
+    this.#opened.set(newest, { count: own.length, secrets });
+    secrets.catch(() => this.#opened.delete(newest));
+    return secrets;
+  }
+
+  #open(own: readonly Kept[], key: SealingKey | undefined): CallbackSecret[] {
     this.#refuseForeign(own, key);
     return own.flatMap((kept, index) => {
       const content = key && unseal({ key, sealed: kept.sealed, about: aboutOf(kept) });

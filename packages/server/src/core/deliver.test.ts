@@ -84,7 +84,7 @@ test('G12: 500 receivers that never say yes get each try of the schedule, no oth
   const engine: Fixture['engine'] = {
     ...f.engine,
     settleDeliveries(batch, nowMs) {
-      for (const { then } of batch) if (then.to === 'waiting') dues.push(then.at);
+      for (const { verdict } of batch) if (verdict.to === 'waiting') dues.push(verdict.at);
       return f.engine.settleDeliveries(batch, nowMs);
     },
   };

@@ -18,6 +18,7 @@ import type { Envelopes } from './envelopes.ts';
 import type { Ids } from './ids.ts';
 import { OutletBlocks } from './outlet-blocks.ts';
 import { storePauseMs } from './service-loop.ts';
+import { Settling } from './settling.ts';
 
 /** One notice out, as a target needs it. */
 export interface OutboundNotice {
@@ -68,12 +69,7 @@ export class Deliver implements Service {
   readonly #d: DeliverDependencies;
   readonly #blocks = new OutletBlocks();
   readonly #tries = new Map<Promise<void>, AbortController>();
-  /** What ended in this turn and is recorded together. */
-  #ended: {
-    settlement: DeliverySettlement;
-    resolve: (outcome: DeliverySettleOutcome) => void;
-    reject: (error: unknown) => void;
-  }[] = [];
+  readonly #settling: Settling<DeliverySettlement, DeliverySettleOutcome>;
   /** Namespaces whose secrets could not be used the last time: an operator is told once, not for each notice. */
   readonly #locked = new Set<string>();
   #stop = new AbortController();
@@ -83,7 +79,13 @@ export class Deliver implements Service {
 
   constructor(dependencies: DeliverDependencies) {
     this.#d = dependencies;
-    dependencies.engine.onSignal((signal) => {
+    const { engine, ids, clock, log } = dependencies;
+    this.#settling = new Settling({
+      write: (batch, nowMs) => engine.settleDeliveries(batch, nowMs),
+      onKept: ({ number }, error) => log.warn('delivery.kept', { delivery: ids.deliveryId(number), error }),
+      clock,
+    });
+    engine.onSignal((signal) => {
       if (signal.kind === 'deliveries' || signal.kind === 'due') this.#wake();
     });
   }
@@ -170,7 +172,7 @@ export class Deliver implements Service {
     try {
       const ended = await this.#send(lease, signal);
       const settlement = this.#settlement(lease, { ended, at });
-      const outcome = await this.#record(settlement, leaseUntil);
+      const outcome = await this.#settling.settle(settlement, { leaseUntil, stop: this.#stop.signal });
       const { tried } = settlement;
       const written = outcome.kind === 'recorded' ? outcomeOf(settlement) : 'lost';
       metrics.deliveries[written]++;
@@ -224,10 +226,9 @@ export class Deliver implements Service {
   #settlement(lease: LeasedDelivery, { ended, at }: { ended: Ended; at: number }): DeliverySettlement {
     const { number, leaseNo } = lease;
     const nowMs = this.#d.clock.now();
-    const { next, outlet = { kind: 'none' }, ...seen } = this.#judge(lease, ended, nowMs);
+    const { verdict, outlet = { kind: 'none' }, ...seen } = this.#judge(lease, ended, nowMs);
     const tried = { at, durationMs: nowMs - at, status: null, code: null, detail: null, answer: null, ...seen };
-    // oxlint-disable-next-line unicorn/no-thenable -- data, which nobody awaits
-    return { number, leaseNo, tried, then: next, outlet };
+    return { number, leaseNo, tried, verdict, outlet };
   }
 
   /** What follows from a try, and what is written of it. */
@@ -235,20 +236,20 @@ export class Deliver implements Service {
     lease: LeasedDelivery,
     ended: Ended,
     nowMs: number,
-  ): Partial<DeliverySettlement['tried']> & { next: DeliverySettlement['then']; outlet?: OutletNews } {
+  ): Partial<DeliverySettlement['tried']> & { verdict: DeliverySettlement['verdict']; outlet?: OutletNews } {
     const { failures, attempt } = lease;
     switch (ended.kind) {
       case 'interrupted':
-        return { durationMs: null, code: interrupted, next: { to: 'waiting', at: nowMs, failed: false } };
+        return { durationMs: null, code: interrupted, verdict: { to: 'waiting', at: nowMs, failed: false } };
       case 'unsent': {
         const { code } = ended;
         const at = nowMs + unsentPauseMs(attempt - failures - 1);
-        return { code, detail: tryCodes[code], next: { to: 'waiting', at, failed: false } };
+        return { code, detail: tryCodes[code], verdict: { to: 'waiting', at, failed: false } };
       }
       case 'forgotten':
       case 'too-late': {
         const code = ended.kind === 'forgotten' ? 'operation-forgotten' : 'waited-too-long';
-        return { code, detail: tryCodes[code], next: { to: 'dead' } };
+        return { code, detail: tryCodes[code], verdict: { to: 'dead' } };
       }
       default:
         return this.#judgeTried(lease, ended, nowMs);
@@ -259,10 +260,10 @@ export class Deliver implements Service {
     lease: LeasedDelivery,
     tried: Tried,
     nowMs: number,
-  ): Partial<DeliverySettlement['tried']> & { next: DeliverySettlement['then']; outlet: OutletNews } {
+  ): Partial<DeliverySettlement['tried']> & { verdict: DeliverySettlement['verdict']; outlet: OutletNews } {
     const { random, wallNow = Date.now } = this.#d;
     const place = placeOf(lease);
-    const { next, code, detail, outlet, askedMs } = judgeTry(tried, {
+    const { verdict, code, detail, outlet, askedMs } = judgeTry(tried, {
       failures: lease.failures,
       tooLong: hasWaitedTooLong(lease, nowMs) && this.#blocks.hasLongFailed(place),
       nowMs,
@@ -274,58 +275,17 @@ export class Deliver implements Service {
       ...(tried.kind === 'answered' ? { status: tried.status, answer: tried.answer } : {}),
       code,
       detail,
-      next,
+      verdict,
       outlet:
         outlet === 'ill'
           ? { kind: 'ill', tripAt, blockUntil: this.#blocks.blockUntil(place, { nowMs, askedMs }) }
           : { kind: outlet },
     };
   }
-
-  /** While the store refuses, what is known is kept in the place of the try, so that no more is held than may be on its way, until the lease has run out. */
-  async #record(settlement: DeliverySettlement, leaseUntil: number): Promise<DeliverySettleOutcome> {
-    const { clock, ids, log } = this.#d;
-    const stop = this.#stop.signal;
-    let until = leaseUntil;
-    for (let tries = 1; ; tries++) {
-      const askedAt = clock.now();
-      try {
-        return await this.#settle(settlement);
-      } catch (refusal) {
-        if (stop.aborted || !(refusal instanceof WaitlessError && refusal.retry)) throw refusal;
-        if (tries === 1) log.warn('delivery.kept', { delivery: ids.deliveryId(settlement.number), error: refusal });
-        await pause(storePauseMs, stop);
-        // No lease runs out while nobody can reach the store.
-        if (refusal.code === 'engine-unavailable') until += clock.now() - askedAt;
-        if (clock.now() >= until) throw refusal;
-      }
-    }
-  }
-
-  /** All that ends in one turn is one commit. */
-  #settle(settlement: DeliverySettlement): Promise<DeliverySettleOutcome> {
-    return new Promise((resolve, reject) => {
-      if (this.#ended.length === 0) setImmediate(() => void this.#flush());
-      this.#ended.push({ settlement, resolve, reject });
-    });
-  }
-
-  async #flush(): Promise<void> {
-    const { engine, clock } = this.#d;
-    const batch = this.#ended;
-    this.#ended = [];
-    try {
-      const settlements = batch.map(({ settlement }) => settlement);
-      const outcomes = await engine.settleDeliveries(settlements, clock.now());
-      for (const [i, { resolve }] of batch.entries()) resolve(outcomes[i]!);
-    } catch (error) {
-      for (const { reject } of batch) reject(error);
-    }
-  }
 }
 
 /** Another namespace's receivers are others, whatever their address. */
 const placeOf = ({ namespace, callback }: LeasedDelivery): string => `${namespace} ${callback.outlet}`;
 
-const outcomeOf = ({ then: next }: DeliverySettlement): 'delivered' | 'failed' | 'dead' | 'returned' =>
-  next.to === 'waiting' ? (next.failed ? 'failed' : 'returned') : next.to;
+const outcomeOf = ({ verdict }: DeliverySettlement): 'delivered' | 'failed' | 'dead' | 'returned' =>
+  verdict.to === 'waiting' ? (verdict.failed ? 'failed' : 'returned') : verdict.to;

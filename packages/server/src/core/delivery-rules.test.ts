@@ -52,11 +52,11 @@ test('each way a try can end: what follows, its code, and what it says of the ou
     ['refused by the guard', { kind: 'failed', code: 'blocked' }, ['dead'], 'blocked', 'none'],
   ];
   for (const [what, tried, then, code, outlet] of table) {
-    const verdict = judgeTry(tried, when);
-    const told = verdict.next.to === 'waiting' ? ['waiting', verdict.next.at - nowMs] : [verdict.next.to];
-    assert.deepEqual([told, verdict.code, verdict.outlet], [then, code, outlet], what);
-    assert.equal(verdict.detail === null, code === null, what);
-    if (verdict.next.to === 'waiting') assert.equal(verdict.next.failed, true, what);
+    const judged = judgeTry(tried, when);
+    const told = judged.verdict.to === 'waiting' ? ['waiting', judged.verdict.at - nowMs] : [judged.verdict.to];
+    assert.deepEqual([told, judged.code, judged.outlet], [then, code, outlet], what);
+    assert.equal(judged.detail === null, code === null, what);
+    if (judged.verdict.to === 'waiting') assert.equal(judged.verdict.failed, true, what);
   }
 });
 
@@ -69,17 +69,20 @@ test('G12: the pause after each failure, within a tenth, and the end of the sche
       [0.5, 1],
       [0.999_999, 1 + jitter],
     ] as const) {
-      const { next } = judgeTry(answered(500), { ...when, failures, fraction });
-      assert.ok(next.to === 'waiting');
-      assert.ok(Math.abs(next.at - nowMs - ms * share) <= 1 + ms * 1e-6, `${failures} ${fraction} ${next.at - nowMs}`);
+      const { verdict } = judgeTry(answered(500), { ...when, failures, fraction });
+      assert.ok(verdict.to === 'waiting');
+      assert.ok(
+        Math.abs(verdict.at - nowMs - ms * share) <= 1 + ms * 1e-6,
+        `${failures} ${fraction} ${verdict.at - nowMs}`,
+      );
     }
   }
   for (const tried of [answered(500), answered(404), { kind: 'failed', code: 'timed-out' } as const]) {
-    const { next, code, detail } = judgeTry(tried, { ...when, failures: told.length });
-    assert.deepEqual([next, code], [{ to: 'dead' }, 'schedule-used-up']);
+    const { verdict, code, detail } = judgeTry(tried, { ...when, failures: told.length });
+    assert.deepEqual([verdict, code], [{ to: 'dead' }, 'schedule-used-up']);
     assert.match(detail!, /last of 10 tries$/);
   }
-  assert.equal(judgeTry(answered(200), { ...when, failures: told.length }).next.to, 'delivered');
+  assert.equal(judgeTry(answered(200), { ...when, failures: told.length }).verdict.to, 'delivered');
 });
 
 test('T61: Retry-After is obeyed where a receiver is too busy, and nonsense in it is ignored', () => {
@@ -104,18 +107,18 @@ test('T61: Retry-After is obeyed where a receiver is too busy, and nonsense in i
     ['a refusal', 404, '60', 5000],
   ];
   for (const [what, status, retryAfter, pauseMs] of table) {
-    const { next } = judgeTry(answered(status, retryAfter), when);
-    assert.deepEqual(next, { to: 'waiting', at: nowMs + pauseMs, failed: true }, what);
+    const { verdict } = judgeTry(answered(status, retryAfter), when);
+    assert.deepEqual(verdict, { to: 'waiting', at: nowMs + pauseMs, failed: true }, what);
   }
-  assert.deepEqual(judgeTry(answered(429, '60'), { ...when, failures: scheduleMs.length }).next, { to: 'dead' });
+  assert.deepEqual(judgeTry(answered(429, '60'), { ...when, failures: scheduleMs.length }).verdict, { to: 'dead' });
 });
 
 test('what has waited too long for a dead place is given up, and nothing else is', () => {
   const late = { ...when, tooLong: true };
-  const { next, code, outlet } = judgeTry({ kind: 'failed', code: 'timed-out' }, late);
-  assert.deepEqual([next, code, outlet], [{ to: 'dead' }, 'waited-too-long', 'none']);
-  assert.equal(judgeTry(answered(200), late).next.to, 'delivered');
-  assert.equal(judgeTry(answered(404), late).next.to, 'waiting', 'a place that answers is not dead');
+  const { verdict, code, outlet } = judgeTry({ kind: 'failed', code: 'timed-out' }, late);
+  assert.deepEqual([verdict, code, outlet], [{ to: 'dead' }, 'waited-too-long', 'none']);
+  assert.equal(judgeTry(answered(200), late).verdict.to, 'delivered');
+  assert.equal(judgeTry(answered(404), late).verdict.to, 'waiting', 'a place that answers is not dead');
   const table: [what: string, ageMs: number, attempt: number, failures: number, expected: boolean][] = [
     ['never tried', longestWaitMs + 1, 1, 0, true],
     ['not yet', longestWaitMs, 1, 0, false],

@@ -80,8 +80,8 @@ export type Tried =
     }
   | { kind: 'failed'; code: 'blocked' | 'connection-failed' | 'timed-out' };
 
-export interface Verdict {
-  next: DeliverySettlement['then'];
+export interface JudgedTry {
+  verdict: DeliverySettlement['verdict'];
   code: TryCode | null;
   detail: string | null;
   /**
@@ -129,11 +129,11 @@ export function readTry(tried: Tried, wallMs: number): TryReading {
   };
 }
 
-export function judgeTry(tried: Tried, when: TriedWhen): Verdict {
+export function judgeTry(tried: Tried, when: TriedWhen): JudgedTry {
   const read = readTry(tried, when.wallMs);
   switch (read.kind) {
     case 'delivered':
-      return { next: { to: 'delivered' }, code: null, detail: null, outlet: 'well', askedMs: 0 };
+      return { verdict: { to: 'delivered' }, code: null, detail: null, outlet: 'well', askedMs: 0 };
     case 'gone':
       return givenUp('gone', 'well');
     case 'blocked':
@@ -143,8 +143,8 @@ export function judgeTry(tried: Tried, when: TriedWhen): Verdict {
   }
 }
 
-const givenUp = (code: TryCode, outlet: Verdict['outlet']): Verdict => ({
-  next: { to: 'dead' },
+const givenUp = (code: TryCode, outlet: JudgedTry['outlet']): JudgedTry => ({
+  verdict: { to: 'dead' },
   code,
   detail: tryCodes[code],
   outlet,
@@ -152,22 +152,22 @@ const givenUp = (code: TryCode, outlet: Verdict['outlet']): Verdict => ({
 });
 
 function failed(
-  { code, detail, outlet, askedMs }: { code: TryCode; detail: string; outlet: Verdict['outlet']; askedMs: number },
+  { code, detail, outlet, askedMs }: { code: TryCode; detail: string; outlet: JudgedTry['outlet']; askedMs: number },
   { failures, tooLong, nowMs, fraction }: TriedWhen,
-): Verdict {
+): JudgedTry {
   // It says nothing new of the outlet, so that the next one is looked at without another pause.
   if (tooLong && outlet === 'ill') return givenUp('waited-too-long', 'none');
   const pauseMs = scheduleMs[failures];
   if (pauseMs === undefined)
     return {
-      next: { to: 'dead' },
+      verdict: { to: 'dead' },
       code: 'schedule-used-up',
       detail: `${detail}; this was the last of ${scheduleMs.length + 1} tries`,
       outlet,
       askedMs,
     };
   const at = nowMs + Math.max(Math.round(pauseMs * (1 - jitter + 2 * jitter * fraction)), askedMs);
-  return { next: { to: 'waiting', at, failed: true }, code, detail, outlet, askedMs };
+  return { verdict: { to: 'waiting', at, failed: true }, code, detail, outlet, askedMs };
 }
 
 /** The statuses by which a receiver says that it is too busy just now; of any other the field says something else. */

@@ -72,7 +72,7 @@ test('a page is cut where the room ends, and the cursor stands before what was n
 
 test('what matches is taken in order, in parts, and the end is known', async (t) => {
   const { from, publish, taking } = await fixture(t);
-  assert.deepEqual(await taking.take(from, wanted), { events: [], more: false, missed: undefined });
+  assert.deepEqual(await taking.take(from, wanted), { events: [], again: 0, more: false, missed: undefined });
   const p = await publish({}, { topic: 'stock.low' }, {}, {});
   const first = await taking.take(from, { ...wanted, max: 2 });
   assert.deepEqual([positionsOf(first), first.more], [[p[0], p[2]], true]);
@@ -143,7 +143,7 @@ test('a subscription that is removed gives nothing, and one made anew under its 
   const { clock, engine, from, publish, taking } = await fixture(t);
   await publish({});
   await engine.removeSubscription(key);
-  assert.deepEqual(await taking.take(from, wanted), { events: [], more: false, missed: undefined });
+  assert.deepEqual(await taking.take(from, wanted), { events: [], again: 0, more: false, missed: undefined });
   const { subscription } = await engine.saveSubscription(
     { namespace: 'default', name: 'sub', text: '{}', topics: from.topics, savedAt: clock.now() },
     'start',
@@ -178,4 +178,42 @@ test('the engine is asked nothing that it need not be: a taker that finds nothin
   calls.length = 0;
   await taking.take(from, wanted);
   assert.deepEqual(calls, ['leaseDue', 'read']);
+});
+
+test('who takes a few at a time, and who reads the same topics, has the log read once; what is published meanwhile comes after it', async (t) => {
+  const { clock, engine, from, publish } = await fixture(t);
+  let reads = 0;
+  const read: Engine['read'] = (wanted) => (reads++, engine.read(wanted));
+  const taking = new EventTaking({ engine: { ...engine, read }, clock });
+  const { subscription } = await engine.saveSubscription(
+    { ...key, name: 'other', text: '{}', topics: from.topics, savedAt: clock.now() },
+    'now',
+  );
+  const p = await publish(...Array.from({ length: 30 }, () => ({})));
+  const seen = positionsOf(await taking.take(from, wanted));
+  p.push(...(await publish({})));
+  for (let taken = await taking.take(from, wanted); ; taken = await taking.take(from, wanted)) {
+    seen.push(...positionsOf(taken));
+    if (!taken.more) break;
+  }
+  assert.deepEqual(seen, p);
+  assert.equal(reads, 2, 'of the thirty, and of the one after them');
+  const before = reads;
+  const others = await taking.take({ ...from, name: 'other', number: subscription.number }, wanted);
+  assert.deepEqual(positionsOf(others), p.slice(0, 10));
+  assert.equal(reads, before);
+});
+
+test('who knows that nothing waits is spared the look for it', async (t) => {
+  const { clock, engine, from, publish } = await fixture(t);
+  let looks = 0;
+  const leaseDue: Engine['leaseDue'] = (of, nowMs) => (looks++, engine.leaseDue(of, nowMs));
+  const taking = new EventTaking({ engine: { ...engine, leaseDue }, clock });
+  const [position] = await publish({}, {});
+  const first = await taking.take(from, { ...wanted, max: 1, onlyNew: true });
+  assert.deepEqual([positionsOf(first), first.again, first.more, looks], [[position], 0, true, 0]);
+  const verdict = { to: 'waiting', at: clock.now(), attemptUsed: true, code: null, detail: null } as const;
+  await engine.settleEvents([{ ...first.events[0]!.lease, verdict }], clock.now());
+  const second = await taking.take(from, { ...wanted, max: 1 });
+  assert.deepEqual([positionsOf(second), second.again, looks], [[position], 1, 1]);
 });

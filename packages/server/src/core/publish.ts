@@ -92,9 +92,10 @@ export class Publish implements Service {
   async publish(requests: readonly PublishRequest[]): Promise<Published[]> {
     const { engine, clock, metrics } = this.#d;
     const now = clock.now();
-    for (const { topic } of requests) checkTopic(topic);
     const [first] = requests;
     if (!first) return [];
+    // Those of one request are of one topic mostly.
+    for (const [i, { topic }] of requests.entries()) if (topic !== requests[i - 1]?.topic) checkTopic(topic);
     const events = requests.map((request) => toEvent(request, now));
     if (first.durability === 'none') {
       this.#forget(events);

@@ -12,12 +12,7 @@ import type { EventWakes } from './event-wakes.ts';
 import type { EventLeaseName } from './ids.ts';
 import { InFlight } from './in-flight.ts';
 import type { Live } from './live.ts';
-import {
-  type SubscriptionKey,
-  type Subscriptions,
-  type SubscriptionSettings,
-  unknownSubscription,
-} from './subscriptions.ts';
+import { type Subscriptions, type SubscriptionSettings, unknownSubscription } from './subscriptions.ts';
 
 export type EventAnswer =
   | { kind: 'ack' }
@@ -114,7 +109,8 @@ export class Pull {
   async take(wanted: PullWanted): Promise<Pulled> {
     const { live } = this.#d;
     const { namespace, waitMs, signal } = wanted;
-    const settings = this.#settingsOf(wanted) ?? (await this.#settingsOfOthers(wanted));
+    // Where it is known nothing is awaited before the place in line is taken.
+    const settings = this.#d.subscriptions.get(wanted) ?? (await this.#d.subscriptions.require(wanted));
     refuseOther(settings);
     if (waitMs > 0) live.ensureRoom(namespace);
     const leave = waitMs > 0 ? live.hold(namespace) : undefined;
@@ -158,19 +154,6 @@ export class Pull {
       leave?.();
       if (onGone) signal.removeEventListener('abort', onGone);
     }
-  }
-
-  #settingsOf({ namespace, name }: SubscriptionKey): SubscriptionSettings | undefined {
-    return this.#d.subscriptions.get({ namespace, name });
-  }
-
-  /** Of one that was made on another node in this moment. */
-  async #settingsOfOthers({ namespace, name }: SubscriptionKey): Promise<SubscriptionSettings> {
-    const { engine, subscriptions } = this.#d;
-    if (await engine.subscription({ namespace, name })) await subscriptions.read();
-    const settings = this.#settingsOf({ namespace, name });
-    if (!settings) throw unknownSubscription(name);
-    return settings;
   }
 
   /** Records answers in one commit; each has its own outcome. Nothing is awaited before the store is asked, so what is taken in the same turn comes after them. */
@@ -380,7 +363,8 @@ function letGo(takers: Taker[], inLine: number): void {
 
 const givenBack = (now: number) => ({ to: 'waiting', at: now, attemptUsed: false, code: null, detail: null }) as const;
 
-function refuseOther({ target, name }: SubscriptionSettings): void {
+/** Throws for one that pushes. */
+export function refuseOther({ target, name }: SubscriptionSettings): void {
   if (target.kind !== 'pull')
     throw new WaitlessError(
       'invalid-parameter',

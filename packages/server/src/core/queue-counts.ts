@@ -104,3 +104,18 @@ export class QueueCounts {
     }
   }
 }
+
+/** Summed over namespaces, so that the number of series is bounded by the operator's own services. */
+export function operationTotals(
+  counts: Awaited<ReturnType<Engine['counts']>>,
+): { service: string; status: string; count: number }[] {
+  const sums = new Map<string, { service: string; status: string; count: number }>();
+  for (const { queue, counts: byStatus } of counts) {
+    for (const [status, count] of Object.entries(byStatus)) {
+      const sum = sums.get(`${queue.service} ${status}`);
+      if (sum) sum.count += count;
+      else sums.set(`${queue.service} ${status}`, { service: queue.service, status, count });
+    }
+  }
+  return [...sums.values()];
+}

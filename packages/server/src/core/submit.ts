@@ -1,7 +1,6 @@
 // Submit: one accepted request becomes one operation. Synchronous, hybrid and asynchronous submits are this one path;
 // they differ in how long the caller waits for what it would find anyway.
-import { hash } from 'node:crypto';
-import { type Durability, WaitlessError } from '@waitless/protocol';
+import { WaitlessError } from '@waitless/protocol';
 import type {
   AtHand,
   Engine,
@@ -11,7 +10,7 @@ import type {
   Submission,
   SubmitOutcome,
 } from '../engine/engine.ts';
-import { type CallbackWanted, mostCallbacks } from '../engine/deliveries.ts';
+import { mostCallbacks } from '../engine/deliveries.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
@@ -20,31 +19,13 @@ import type { Admission, Ticket } from './admission.ts';
 import type { CallbackPlaces } from './callback-url.ts';
 import type { FireAndForget } from './fire-and-forget.ts';
 import type { Ids } from './ids.ts';
-import { rankOf } from './lifecycle.ts';
 import type { Live, News } from './live.ts';
 import type { QueueCounts } from './queue-counts.ts';
 import type { Services } from './services.ts';
-import { forwardedStatus, type KeyedRequest, sharedBy, type Shared } from './shared-request.ts';
+import { forwardedStatus, sharedBy, type Shared } from './shared-request.ts';
+import { type SubmitRequest, toSubmission } from './submission.ts';
 
-export interface SubmitRequest extends KeyedRequest {
-  namespace: string;
-  correlationId: string | null;
-  labels: Labels | null;
-  idempotencyKey: string | null;
-  /** Whether the key of a failed operation starts a new one; absent: as its service says. */
-  retryFailed?: boolean;
-  durability: Durability;
-  timeoutMs: number | undefined;
-  delayMs: number | undefined;
-  startByMs: number | undefined;
-  priority: number | undefined;
-  /** Those of one key in a queue run one after another. */
-  orderingKey?: string | null;
-  /** Who wants to be told of its end. */
-  callback?: CallbackWanted | null;
-  /** The caller means to wait for the result: refused before anything is stored where too many wait already. */
-  waits: boolean;
-}
+export type { SubmitRequest } from './submission.ts';
 
 export interface Accepted {
   kind: 'accepted';
@@ -379,48 +360,4 @@ function refuseReadToken({ head: { query } }: SubmitRequest, ids: Ids): void {
         'the query holds a read-only token of this server, which opens look-ups alone and is not for a backend; leave it out',
         { members: { accepted: false } },
       );
-}
-
-/** Times and order of a new operation. Pure. */
-export function toSubmission(
-  request: SubmitRequest,
-  { queue, nonce, now, key, sharing }: Shared & { queue: number; nonce: string; now: number },
-): Submission {
-  const { service } = request;
-  const runAt = now + (request.delayMs ?? 0);
-  return {
-    queue,
-    nonce,
-    durability: request.durability as 'stored' | 'memory',
-    head: JSON.stringify(request.head),
-    body: request.body,
-    correlationId: request.correlationId,
-    labels: request.labels,
-    createdAt: now,
-    runAt,
-    rank: rankOf(runAt, request.priority ?? service.priority),
-    // The total time runs from when it may start: a long delay would otherwise eat it.
-    deadlineAt: runAt + Math.min(request.timeoutMs ?? service.timeoutMs, service.timeoutMs),
-    startByAt: request.startByMs === undefined ? null : now + request.startByMs,
-    retentionMs: service.retentionMs,
-    idempotency:
-      request.idempotencyKey === null
-        ? null
-        : {
-            key: request.idempotencyKey,
-            fingerprint: fingerprint(request),
-            expiresAt: now + service.idempotencyTtlMs,
-            retryFailed: request.retryFailed ?? service.retryFailed,
-          },
-    key,
-    sharing,
-    callback: request.callback ?? null,
-    orderingKey: request.orderingKey ?? null,
-  };
-}
-
-/** SHA-256 of method, path, query, Content-Type and body, each with its length so that no two requests share one. */
-function fingerprint({ head, contentType = '', body }: SubmitRequest): string {
-  const words = [head.method, head.path, head.query, contentType].map((word) => `${word.length}:${word}`).join('');
-  return hash('sha256', Buffer.concat([Buffer.from(words, 'latin1'), body]), 'base64url');
 }

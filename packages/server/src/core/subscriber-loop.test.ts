@@ -105,7 +105,7 @@ async function fixture(t: TestContext, more: Partial<SubscriptionSettings> = {})
   return { clock, engine, settings, publish, start, record, open, metrics, places, budget };
 }
 
-test('each event is carried once and nothing is left of it; what is taken holds a place and its bytes until it is settled', async (t) => {
+test('each event is carried once and nothing is left of it; what is taken holds a place and its bytes while it is carried', async (t) => {
   const f = await fixture(t);
   const positions = await f.publish({}, { topic: 'stock.low' }, {}, {});
   let most = 0;
@@ -358,4 +358,46 @@ test('a receiver that holds all its places delays nobody: another subscription i
   await running;
   for (const open of held) open();
   while (slow.loop.inFlight > 0) await new Promise((resolve) => setImmediate(resolve));
+});
+
+test('the place of what has arrived is free at once, and no more are on their way than may be; while the store refuses it is held', async (t) => {
+  const f = await fixture(t, { maxInFlight: 4 });
+  await f.publish(...Array.from({ length: 40 }, () => ({})));
+  let isAway = false;
+  let leased = 0;
+  let mostLeased = 0;
+  const settleEvents = (batch: readonly EventSettlement[], nowMs: number) => {
+    if (isAway) return Promise.reject(new WaitlessError('engine-unavailable', 'away'));
+    leased -= batch.length;
+    return f.engine.settleEvents(batch, nowMs);
+  };
+  const claim: typeof f.engine.claim = (of, nowMs) => {
+    leased += of.take.length;
+    mostLeased = Math.max(mostLeased, leased);
+    return f.engine.claim(of, nowMs);
+  };
+  const engine = { ...f.engine, settleEvents, claim };
+  const taking = new EventTaking({ engine, clock: f.clock });
+  let under = 0;
+  let most = 0;
+  const carry = async (): Promise<Carried> => {
+    most = Math.max(most, ++under);
+    await new Promise((resolve) => setImmediate(resolve));
+    under--;
+    return ok;
+  };
+  const { loop, seen } = f.start(carry, { engine, taking });
+  const running = loop.run();
+  while (f.metrics.pushes.webhook.delivered < 20) await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(mostLeased, 4, 'the store is told what makes room before it is asked for the next');
+  isAway = true;
+  while (f.places.taken < 4 || under > 0) await new Promise((resolve) => setImmediate(resolve));
+  for (let turn = 0; turn < 200; turn++) await new Promise((resolve) => setImmediate(resolve));
+  assert.ok(mostLeased <= 8, `${mostLeased}: those that cannot be told of, and no more than as many again`);
+  isAway = false;
+  while (f.metrics.pushes.webhook.delivered < 40) await new Promise((resolve) => setImmediate(resolve));
+  loop.end();
+  await running;
+  assert.deepEqual([most, seen.length, f.places.taken, f.budget.used], [4, 40, 0, 0]);
+  assert.deepEqual(await f.open(), []);
 });

@@ -2,7 +2,12 @@
 //
 // It has nothing in common with the loops of other subscriptions but the number of places, of which each always has one: a slow or dead
 // subscriber delays nobody else.
-import type { EventSettlement, SubscriptionEngine, SubscriptionRecord } from '../engine/subscriptions.ts';
+import type {
+  EventSettlement,
+  EventSettleOutcome,
+  SubscriptionEngine,
+  SubscriptionRecord,
+} from '../engine/subscriptions.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
@@ -11,11 +16,11 @@ import { pause } from '../lib/service.ts';
 import type { BodyBudget } from './body-budget.ts';
 import { firstBlockMs, longestBlockMs, tripAt } from './delivery-rules.ts';
 import type { Carry } from './event-carriers.ts';
-import { EventSettling } from './event-settling.ts';
-import type { EventTaking, TakenEvent } from './event-taking.ts';
+import type { EventTaking, Taken, TakenEvent } from './event-taking.ts';
 import { type CarriedVerdict, judgeCarried } from './event-verdicts.ts';
 import type { PushPlaces } from './push-places.ts';
 import { storePauseMs } from './service-loop.ts';
+import { Settling } from './settling.ts';
 import type { SubscriptionKey, SubscriptionSettings } from './subscriptions.ts';
 
 export interface SubscriberLoopDependencies {
@@ -42,15 +47,23 @@ export interface SubscriberLoopDependencies {
 const leaseMs = 60_000;
 /** Bodies taken in one go. */
 const mostBytes = 4 * 1024 * 1024;
+/** While one after the other is taken, what waits for another try is looked for so often, and at once after a hint: each look is a question to the store. */
+const lookEveryMs = 100;
 /** After a pause that could not be written down. */
 const refusedPauseMs = 5000;
+
+/** What an event takes up of this process while it is on its way. */
+interface Hold {
+  take(): void;
+  letGo(): void;
+}
 
 /** What the store knows of a receiver. */
 type Outlet = Pick<SubscriptionRecord, 'failures' | 'blockedUntil' | 'sending'>;
 
 export class SubscriberLoop {
   readonly #d: SubscriberLoopDependencies;
-  readonly #settling: EventSettling;
+  readonly #settling: Settling<EventSettlement, EventSettleOutcome>;
   readonly #number: number;
   #settings: SubscriptionSettings;
   /** What was heard of the receiver last; undefined: it is asked for before anything is taken. */
@@ -60,16 +73,35 @@ export class SubscriberLoop {
   #restUntil = 0;
   /** Something may have been taken before that is to be carried again, or may be: it waits, or is a dead letter. */
   #mayBeOpen = true;
+  /** Something of that may be due, so that the next look is for it too. */
+  #mustLook = true;
+  /** From when on it is looked for without a hint. */
+  #lookAt = 0;
+  /** The last look has left something in the log, for want of room. */
+  #isBehind = false;
   /** The document by which it said that it wants nothing more, until that is another one. */
   #refusedAt: SubscriptionSettings | undefined;
   readonly #carrying = new Map<Promise<void>, AbortController>();
+  /** What is being recorded while its place is another one's already. */
+  readonly #leaving = new Map<EventSettlement, Hold>();
   readonly #stop = new AbortController();
   #again = false;
   #wakeUp = (): void => {};
 
   constructor(settings: SubscriptionSettings, dependencies: SubscriberLoopDependencies) {
     this.#d = dependencies;
-    this.#settling = new EventSettling(dependencies);
+    const { engine, clock, log } = dependencies;
+    this.#settling = new Settling({
+      write: (batch, nowMs) => engine.settleEvents(batch, nowMs),
+      onKept: (settlement, error) => {
+        // A store that refuses must not have more and more held for it.
+        this.#leaving.get(settlement)?.take();
+        log.warn('event.kept', { position: settlement.position, error });
+      },
+      clock,
+      // A database would let the second wait for the lock of the first, and sync for each.
+      oneAtATime: dependencies.isShared,
+    });
     this.#number = settings.number;
     this.#settings = settings;
   }
@@ -85,6 +117,7 @@ export class SubscriberLoop {
     this.#outlet = undefined;
     this.#lastBlockMs = 0;
     this.#restUntil = 0;
+    this.#mustLook = true;
     this.wake();
   }
 
@@ -96,7 +129,9 @@ export class SubscriberLoop {
 
   /** Something is due again, perhaps of this subscription. Where it has nothing open it is spared a look, and so are the thousand others. */
   wakeIfOpen(): void {
-    if (this.#mayBeOpen) this.wake();
+    if (!this.#mayBeOpen) return;
+    this.#mustLook = true;
+    this.wake();
   }
 
   /** Takes nothing more. What is on its way is given back: whether it arrived is not known, so it is carried again. */
@@ -111,6 +146,8 @@ export class SubscriberLoop {
     const { log } = this.#d;
     const stop = this.#stop.signal;
     while (!stop.aborted) {
+      // All that ends in this turn makes room together, and is written down in the commit that takes the next.
+      await new Promise<void>((resolve) => void setImmediate(resolve));
       this.#again = false;
       try {
         await this.once();
@@ -127,13 +164,15 @@ export class SubscriberLoop {
 
   /** Takes what there is and room for; how many events that were. */
   async once(): Promise<number> {
-    const { taking, clock, log, metrics } = this.#d;
+    const { clock, log, metrics } = this.#d;
     const settings = this.#settings;
     if (settings.paused || settings === this.#refusedAt || clock.now() < this.#restUntil) return 0;
     const max = await this.#room(settings);
     if (max <= 0 || this.#stop.signal.aborted) return 0;
     const takenAt = clock.now();
-    const taken = await taking.take(settings, { max, maxBytes: mostBytes, kind: 'push', worker: null, leaseMs });
+    // What has made room is told first.
+    this.#settling.flush();
+    const taken = await this.#take(settings, max);
     if (taken.missed) {
       metrics.subscriptionResets++;
       log.warn('subscription.reset', { ...this.#names(), ...taken.missed });
@@ -143,6 +182,31 @@ export class SubscriberLoop {
     return taken.events.length;
   }
 
+  async #take(settings: SubscriptionSettings, max: number): Promise<Taken> {
+    const { taking, clock } = this.#d;
+    const now = clock.now();
+    // While one after the other is taken there is no need to ask each time; in an ordered one every acknowledgement may free another, which is due at once.
+    const mayBeDue = settings.ordered || this.#mustLook || (this.#mayBeOpen && now >= this.#lookAt);
+    const onlyNew = this.#isBehind && !mayBeDue;
+    if (!onlyNew) {
+      // A hint that comes meanwhile is for the next look.
+      this.#mustLook = false;
+      this.#lookAt = now + lookEveryMs;
+    }
+    let isWhole = false;
+    try {
+      const wanted = { max, maxBytes: mostBytes, kind: 'push' as const, worker: null, leaseMs, onlyNew };
+      const taken = await taking.take(settings, wanted);
+      isWhole = taken.again === 0;
+      // Before it rests it has looked for all that may be there.
+      if (onlyNew && taken.events.length === 0) this.#again = true;
+      this.#isBehind = taken.more;
+      return taken;
+    } finally {
+      if (!isWhole) this.#mustLook = true;
+    }
+  }
+
   /** Until a hint, or the slow poll, when the receiver is asked after as well. */
   async #sleep(): Promise<void> {
     if (this.#again) return;
@@ -150,6 +214,7 @@ export class SubscriberLoop {
       const timer = setTimeout(() => {
         // Nobody else can have changed it otherwise.
         if (this.#d.isShared || this.#mayBeOpen) this.#outlet = undefined;
+        this.#mustLook = true;
         resolve();
       }, this.#d.everyMs());
       this.#wakeUp = () => {
@@ -188,25 +253,43 @@ export class SubscriberLoop {
   }
 
   #begin(taken: TakenEvent, leaseUntil: number): void {
-    const { places, budget } = this.#d;
     const abort = new AbortController();
     if (this.#stop.signal.aborted) abort.abort('stopping');
-    const bytes = taken.event.body.length;
-    places.take(this.#number);
-    budget.hold(bytes);
-    const carrying: Promise<void> = this.#carry(taken, { leaseUntil, signal: abort.signal }).finally(() => {
+    const hold = this.#hold(taken.event.body.length);
+    const carrying: Promise<void> = this.#carry(taken, { leaseUntil, signal: abort.signal, hold }).finally(() => {
       this.#carrying.delete(carrying);
-      places.free(this.#number);
-      budget.release(bytes);
+      hold.letGo();
       // There is room for another, and the next of its key may go.
       this.wake();
     });
     this.#carrying.set(carrying, abort);
   }
 
+  /** A place and so many bytes, from now on. */
+  #hold(bytes: number): Hold {
+    const { places, budget } = this.#d;
+    let isHeld = false;
+    const hold = {
+      take: (): void => {
+        if (isHeld) return;
+        isHeld = true;
+        places.take(this.#number);
+        budget.hold(bytes);
+      },
+      letGo: (): void => {
+        if (!isHeld) return;
+        isHeld = false;
+        places.free(this.#number);
+        budget.release(bytes);
+      },
+    };
+    hold.take();
+    return hold;
+  }
+
   async #carry(
     { lease, event }: TakenEvent,
-    { leaseUntil, signal }: { leaseUntil: number; signal: AbortSignal },
+    { leaseUntil, signal, hold }: { leaseUntil: number; signal: AbortSignal; hold: Hold },
   ): Promise<void> {
     const { carry, clock, wallNow = Date.now, random, metrics, log } = this.#d;
     const settings = this.#settings;
@@ -225,10 +308,8 @@ export class SubscriberLoop {
       if (judged.restMs > 0) this.#restUntil = Math.max(this.#restUntil, nowMs + judged.restMs);
       const outlet = this.#outletNews(judged, { settings, nowMs });
       const { verdict, code, detail } = judged;
-      const outcome = await this.#settling.settle(
-        { subscription, position, leaseNo, verdict, ...(outlet ? { outlet } : {}) },
-        { leaseUntil, stop: this.#stop.signal },
-      );
+      const settlement = { subscription, position, leaseNo, verdict, ...(outlet ? { outlet } : {}) };
+      const outcome = await this.#settle(settlement, { leaseUntil, hold });
       if (verdict.to !== 'acked' || outcome.kind === 'lost') this.#mayBeOpen = true;
       const written = outcome.kind === 'recorded' || outcome.kind === 'repeated' ? judged.outcome : 'lost';
       metrics.pushes[target.kind][written]++;
@@ -245,6 +326,26 @@ export class SubscriberLoop {
       // It could not be recorded: the lease runs out and the event is carried again.
       this.#mayBeOpen = true;
       log.error('event.unrecorded', { ...this.#names(), position, error });
+    }
+  }
+
+  /**
+   * Of what has arrived at a healthy receiver the place is free at once: on one node the store is told of it before it is asked for the next, in one commit
+   * at best and never in a later one. Waiting for one commit after the other was half as fast. Other nodes count what is on its way in the store.
+   */
+  async #settle(
+    settlement: EventSettlement,
+    { leaseUntil, hold }: { leaseUntil: number; hold: Hold },
+  ): Promise<EventSettleOutcome> {
+    const settled = this.#settling.settle(settlement, { leaseUntil, stop: this.#stop.signal });
+    if (this.#d.isShared || settlement.verdict.to !== 'acked' || settlement.outlet) return settled;
+    this.#leaving.set(settlement, hold);
+    hold.letGo();
+    if (this.#isBehind) this.wake();
+    try {
+      return await settled;
+    } finally {
+      this.#leaving.delete(settlement);
     }
   }
 

@@ -100,6 +100,15 @@ export class Subscriptions implements Service {
     return this.#byName.get(`${namespace}/${name}`);
   }
 
+  /** Also one that was made on another node in this moment. Throws 404 where there is none. */
+  async require({ namespace, name }: SubscriptionKey): Promise<SubscriptionSettings> {
+    const key = { namespace, name };
+    if (!this.get(key) && (await this.#d.engine.subscription(key))) await this.read();
+    const settings = this.get(key);
+    if (!settings) throw unknownSubscription(name);
+    return settings;
+  }
+
   byNumber(number: number): SubscriptionSettings | undefined {
     return this.#known.get(number)?.settings;
   }

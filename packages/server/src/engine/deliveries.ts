@@ -8,7 +8,7 @@
 //
 // What goes to one place waits in one outlet. An outlet lets no more than `maxInFlight` of its deliveries be sent at once, and while it is blocked
 // until a moment none before that and then one, the probe: a dead place costs nobody else anything, however much waits for it.
-import type { OperationKey } from './engine.ts';
+import type { OperationKey } from './operations.ts';
 
 /** Somebody who wants to be told of an operation; written with the submit, also with one that joins another's operation. */
 export interface CallbackWanted {
@@ -105,7 +105,7 @@ export interface DeliverySettlement {
   leaseNo: number;
   /** When the try began, and the rest of what is written of it. */
   tried: Omit<DeliveryAttempt, 'attempt' | 'nextAt'>;
-  then:
+  verdict:
     | { to: 'delivered' }
     /** Tried again; `failed` false leaves the schedule where it is. */
     | { to: 'waiting'; at: number; failed: boolean }

@@ -1,7 +1,8 @@
 // Callbacks as the AsyncAPI document tells of them: the submit that asks for one, and the signed notices that come of it.
 import { type OperationEventKind, operationEventKinds, routes, webhookHeaders } from '@waitless/protocol';
 import { anyBody, eventExamples, eventMessage, object, requestFields, summaries } from './asyncapi-messages.ts';
-import { bodyExamples, type Fields } from './openapi-examples.ts';
+import type { Fields } from './openapi-details.ts';
+import { bodyExamples } from './openapi-examples.ts';
 import { component } from './openapi-problems.ts';
 
 /** What a callback tells: progress where it is asked for, and the end. */

@@ -3,15 +3,19 @@ import {
   type ClientFrame,
   errorTable,
   type EventFrame,
+  type EventLeaseFrame,
   type LeaseFrame,
   type OperationReceipt,
   type ResetFrame,
   schemas,
   type ServerFrame,
   streamLimits,
+  type SubscriptionResetFrame,
+  type WorkSubscriptionFrame,
 } from '@waitless/protocol';
 import { eventExamples } from './asyncapi-messages.ts';
-import { bodyExamples, type Fields } from './openapi-examples.ts';
+import type { Fields } from './openapi-details.ts';
+import { bodyExamples } from './openapi-examples.ts';
 import { component } from './openapi-problems.ts';
 
 type ClientType = ClientFrame['type'];
@@ -23,6 +27,8 @@ interface Told {
   /** Besides `type` and `ref`. */
   readonly properties: Fields;
   readonly required?: readonly string[];
+  /** Members of which one set has to be there as well. */
+  readonly eitherOf?: readonly (readonly string[])[];
 }
 
 const text: Fields = { type: 'string' };
@@ -48,6 +54,7 @@ const properties = (name: string): Fields => (schemas[name] as unknown as Shape)
 const leaseRequest = properties('LeaseRequest');
 const { reply } = (leaseRequest['settle'] as { items: { properties: { reply: Shape } } }).items.properties;
 const lease = (properties('LeaseResponse')['leases'] as { items: Shape }).items.properties;
+const eventLease = (properties('EventLeaseResponse')['leases'] as { items: Shape }).items.properties;
 const { status: _, problem: __, ...outcome } = properties('BatchOutcome');
 
 /** What a client sends. */
@@ -91,14 +98,17 @@ const clientFrames: Readonly<Record<ClientType, Told>> = {
   },
   cancel: { summary: 'Cancel an operation.', properties: { id: text }, required: ['id'] },
   work: {
-    summary: 'Take work of a service, no more at once than the credits; 0 takes no more.',
+    summary:
+      'Take work of a service, or events of a pull subscription, no more at once than the credits; 0 takes no more.',
     properties: {
       service: text,
+      subscription: text,
       credits: { type: 'integer', minimum: 0, maximum: streamLimits.credits },
       leaseSeconds: leaseRequest['leaseSeconds'],
       worker: leaseRequest['worker'],
     },
-    required: ['service', 'credits'],
+    required: ['credits'],
+    eitherOf: [['service'], ['subscription']],
   },
   reply: { summary: 'The result of a lease.', properties: { token, ...reply.properties }, required: ['token'] },
   fail: {
@@ -106,13 +116,19 @@ const clientFrames: Readonly<Record<ClientType, Told>> = {
     properties: { token, ...properties('Fail') },
     required: ['token', 'code', 'message'],
   },
+  ack: { summary: 'The event is done with.', properties: { token }, required: ['token'] },
+  nack: {
+    summary: 'The event is not done: it comes again, or becomes a dead letter.',
+    properties: { token, ...properties('Nack') },
+    required: ['token'],
+  },
   progress: {
     summary: 'How far it is; also extends the lease.',
     properties: { token, ...properties('Progress') },
     required: ['token'],
   },
   extend: { summary: 'Keep a lease longer.', properties: { token, ...properties('Extend') }, required: ['token'] },
-  release: { summary: 'Give work back; uses no attempt.', properties: { token }, required: ['token'] },
+  release: { summary: 'Give work or an event back; uses no attempt.', properties: { token }, required: ['token'] },
   ping: { summary: 'Ask for a sign of life.', properties: {} },
 };
 
@@ -135,19 +151,29 @@ const serverFrames: Readonly<Record<ServerType, Told>> = {
     required: ['id', 'event'],
   },
   reset: {
-    summary: 'Events cannot go on from where the client wanted: where the operation stands, or what topics have lost.',
+    summary:
+      'Events cannot go on from where the client wanted: where the operation stands, or what topics have lost, for who watches them or for a subscription.',
     properties: {
       id: text,
       detail: text,
       operation: component('schemas', 'Operation'),
       topics,
       reason: { type: 'string', enum: ['removed', 'history'] },
+      subscription: text,
       from: whole(0),
       to: whole(0),
     },
-    required: ['id', 'detail'],
+    eitherOf: [
+      ['id', 'detail', 'operation'],
+      ['id', 'detail', 'topics', 'reason', 'from', 'to'],
+      ['subscription', 'from', 'to'],
+    ],
   },
-  lease: { summary: 'Work, for a worker with credits left.', properties: lease, required: Object.keys(lease) },
+  lease: {
+    summary: 'Work, or an event of a subscription, for a worker with credits left.',
+    properties: { ...lease, ...eventLease },
+    eitherOf: [Object.keys(lease), Object.keys(eventLease)],
+  },
   ok: {
     summary: 'What was asked for is done.',
     properties: {
@@ -198,6 +224,22 @@ export const exchanges: readonly { type: string; message: string; answers: reado
   answers: (otherAnswers[type] ?? ['ok', 'error']).map(frameMessage),
 }));
 
+/** Of types with a second form, an example of that. */
+interface OtherExamples {
+  work: WorkSubscriptionFrame;
+  reset: SubscriptionResetFrame;
+  lease: EventLeaseFrame;
+}
+
+function otherExamples(base: string): OtherExamples {
+  const { leases } = bodyExamples(base)['EventLeaseResponse'] as unknown as { leases: Omit<EventLeaseFrame, 'type'>[] };
+  return {
+    work: { type: 'work', ref: '9', subscription: 'order-history', credits: 16 },
+    reset: { type: 'reset', ref: '9', subscription: 'order-history', from: 17, to: 40 },
+    lease: { type: 'lease', ref: '9', ...leases[0]! },
+  };
+}
+
 function clientExamples(id: string): Examples<ClientFrame> {
   const of = { token: 'TOKEN' };
   return {
@@ -228,6 +270,8 @@ function clientExamples(id: string): Examples<ClientFrame> {
       body: '{"score":712}',
     },
     fail: { type: 'fail', ...of, code: 'bureau-unavailable', message: 'The bureau did not answer.', retry: true },
+    ack: { type: 'ack', ...of },
+    nack: { type: 'nack', ...of, retryAfter: '10s', message: 'the kitchen is closed' },
     progress: { type: 'progress', ...of, stage: 'bureaus', percent: 66, message: '2 of 3 bureaus have answered' },
     extend: { type: 'extend', ref: '6', ...of, leaseSeconds: 60 },
     release: { type: 'release', ...of },
@@ -273,6 +317,7 @@ export function frameMessages(base: string): Record<string, Fields> {
     maxLength: streamLimits.refCharacters,
     description: "The client's own name for what it asks; on everything that answers it.",
   };
+  const others: Readonly<Partial<Record<ClientType | ServerType, unknown>>> = otherExamples(base);
   const message = (type: ClientType | ServerType, told: Told, more: Fields, example: unknown): [string, Fields] => [
     frameMessage(type),
     {
@@ -283,9 +328,13 @@ export function frameMessages(base: string): Record<string, Fields> {
         type: 'object',
         properties: { type: { const: type }, ref, ...told.properties },
         required: ['type', ...(told.required ?? [])],
+        ...(told.eitherOf ? { anyOf: told.eitherOf.map((required) => ({ required })) } : {}),
         ...more,
       },
-      examples: [{ name: type, payload: example }],
+      examples: [
+        { name: type, payload: example },
+        ...(type in others ? [{ name: `${type} of a subscription`, payload: others[type] }] : []),
+      ],
     },
   ];
   const asked = clientExamples(id);

@@ -1,6 +1,7 @@
 // The messages of the AsyncAPI document: events of operations as they stand in a stream, and the requests that open one.
 import { headerTable, operationEventKinds } from '@waitless/protocol';
-import { bodyExamples, type Fields, headerDetails } from './openapi-examples.ts';
+import { type Fields, headerDetails } from './openapi-details.ts';
+import { bodyExamples } from './openapi-examples.ts';
 import { component } from './openapi-problems.ts';
 
 /** What stands in the `event` field of a stream: every kind, and what comes in the place of events that cannot be told. */

@@ -109,7 +109,9 @@ describe('AsyncAPI document', () => {
 
   test('every frame is there: with what answers it where the client sends it, and among what the server sends', () => {
     // Their types are held to the protocol's by the compiler; these are the ones of the wire contract.
-    const asked = 'submit watch unwatch publish cancel work reply fail progress extend release ping'.split(' ');
+    const asked = 'submit watch unwatch publish cancel work reply fail ack nack progress extend release ping'.split(
+      ' ',
+    );
     for (const type of asked) {
       const { action, messages, reply } = operations[`${type}OnSocket`]!;
       assert.equal(action, 'receive');

@@ -21,7 +21,7 @@ import {
   streamResetMessage,
   toldKinds,
 } from './asyncapi-messages.ts';
-import { type Fields, pathDetails } from './openapi-examples.ts';
+import { type Fields, pathDetails } from './openapi-details.ts';
 import { component } from './openapi-problems.ts';
 
 export interface AsyncApiOptions {
@@ -189,7 +189,7 @@ const carried = (names: readonly string[]): Fields =>
 const socket: Fields = {
   address: streamPath,
   title: 'WebSocket',
-  summary: 'Submit, watch, cancel, and take and answer work, all on one connection',
+  summary: 'Submit, publish, watch, cancel, and take and answer work and events, all on one connection',
   description:
     'Text messages of JSON: one frame, or an array of frames. What is asked with a `ref` is answered with it. ' +
     `Closed with ${closeCodes.tooSlow} when too much is unread and ${closeCodes.stopping} when the server stops: connect again, and go on with \`watch\` and \`after\`.`,

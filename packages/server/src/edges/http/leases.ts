@@ -10,7 +10,7 @@ import { isoTime } from '../../lib/clock.ts';
 import {
   content,
   failFields,
-  longestLeaseSeconds,
+  leaseMsIn,
   progressFields,
   readFail,
   readProgress,
@@ -57,7 +57,7 @@ export function leaseHandlers({ services, work, reply, maxWaitMs }: LeasesDepend
       (shape.number('waitSeconds', { least: 0, most: Number.MAX_SAFE_INTEGER }) ?? 0) * 1000,
       maxWaitMs,
     );
-    const leaseSeconds = shape.number('leaseSeconds', { above: 0, most: longestLeaseSeconds });
+    const leaseMs = leaseMsIn(shape);
     // Every item is read before any is recorded: a malformed envelope leaves nothing behind.
     const items = (shape.list('settle', mostLeases) ?? []).map(settleReader(verbatim));
     const answers = await prepare(exchange, items, reply);
@@ -73,7 +73,7 @@ export function leaseHandlers({ services, work, reply, maxWaitMs }: LeasesDepend
       service,
       worker,
       max,
-      leaseMs: leaseSeconds === undefined ? undefined : Math.ceil(leaseSeconds * 1000),
+      leaseMs,
       waitMs,
       signal,
     });
@@ -135,14 +135,8 @@ export function leaseHandlers({ services, work, reply, maxWaitMs }: LeasesDepend
 
   const extend: Handler = async (exchange) => {
     const { value } = await jsonBody(exchange, { limit: controlBytes });
-    const seconds = new Shape(value, '', ['leaseSeconds']).number('leaseSeconds', {
-      above: 0,
-      most: longestLeaseSeconds,
-    });
-    const outcome = await reply.extend(await held(exchange), {
-      leaseMs: seconds === undefined ? undefined : Math.ceil(seconds * 1000),
-      progress: null,
-    });
+    const leaseMs = leaseMsIn(new Shape(value, '', ['leaseSeconds']));
+    const outcome = await reply.extend(await held(exchange), { leaseMs, progress: null });
     return jsonAnswer(200, JSON.stringify({ expiresAt: isoTime(outcome.leaseUntil) }));
   };
 

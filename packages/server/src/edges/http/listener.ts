@@ -1,30 +1,28 @@
 // The HTTP edge's socket side: accepts requests, judges their raw form, finds the handler, writes the answer.
-import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { type ErrorCode, errorTable, exposedHeaders, routes, WaitlessError } from '@waitless/protocol';
+import { exposedHeaders, WaitlessError } from '@waitless/protocol';
 import type { BodyBudget } from '../../core/body-budget.ts';
-import { noSuchOperation } from '../../core/fetch.ts';
-import { idAllowance, KeyGuesses } from '../../lib/key-guesses.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Metrics } from '../../lib/metrics.ts';
 import { limitFields } from '../../lib/rate-limit-fields.ts';
 import type { Service } from '../../lib/service.ts';
 import type { Auth, Caller } from '../auth.ts';
-import type { Upgrade, Visit } from '../edge.ts';
+import type { Upgrade } from '../edge.ts';
 import { baseOf, type BaseOptions, clientAddress } from './base-url.ts';
 import { type Answer, fieldLookup, type FieldLookup } from './exchange.ts';
 import { HttpExchange } from './http-exchange.ts';
+import { IdGuesses } from './id-guesses.ts';
 import { problemAnswer } from './problems.ts';
 import { checkHeaders, checkTarget, servedMethods } from './raw-checks.ts';
+import { refuseRaw, refuseUnread } from './raw-refusals.ts';
 import { type ReadTokens, tokensIn, withoutReferrer } from './read-tokens.ts';
 import { RequestBodies } from './request-body.ts';
 import { heldBytes, respond } from './respond.ts';
 import type { Match } from './router.ts';
-import { streamQuery } from './stream.ts';
-import { topicOf } from './topics.ts';
 import { upgradeOf, upgradesOnly, wantsWebSocket } from './upgrades.ts';
+import { checkVisit } from './visit-scope.ts';
 import { Watchers } from './watchers.ts';
-import { WrongGuess } from './wrong-guess.ts';
 
 export interface ListenerOptions {
   host: string;
@@ -50,8 +48,6 @@ const headersTimeoutMs = 9000;
 const requestTimeoutMs = 300_000;
 /** Longer than the keep-alive of clients and proxies (60 s is common), so that it is they who close and no request meets a closing socket. */
 const keepAliveMs = 75_000;
-/** Time for a refused client to read why and to close: at once would reset the connection under unread bytes, much later keeps its place for it. */
-const lingerMs = 2000;
 /** Requests of one connection in hand at once. More than honest clients send ahead; without a limit one connection could park requests that wait until memory ends. */
 const mostInHand = 2000;
 /** An unread body up to this is read to its end so that the connection stays usable; a larger one costs less to cut off. */
@@ -72,7 +68,7 @@ export class HttpListener implements Service {
   readonly #options: ListenerOptions;
   readonly #server: Server;
   readonly #bodies: RequestBodies;
-  readonly #guesses = new KeyGuesses(() => performance.now(), idAllowance);
+  readonly #guesses = new IdGuesses();
   #accept: ((upgrade: Upgrade) => void) | undefined;
   #find: ((method: string, path: string) => Match) | undefined;
   #requests = 0;
@@ -109,7 +105,7 @@ export class HttpListener implements Service {
       this.#refuse(request, response, new WaitlessError('expectation-failed')),
     );
     this.#server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket as Socket, head));
-    this.#server.on('clientError', onClientError);
+    this.#server.on('clientError', refuseUnread);
     this.#server.on('connect', (_, socket: Socket) =>
       refuseRaw(socket, { status: 405, code: 'method-not-allowed', more: `Allow: ${servedMethods}\r\n` }),
     );
@@ -256,14 +252,13 @@ export class HttpListener implements Service {
           bodies: this.#bodies,
           expectsContinue,
         });
-        // As an id that nobody has, whether there is such an operation or not.
-        if (visit) checkVisit(visit, namedBy(match, target.query));
+        if (visit) checkVisit(visit, match, target.query);
         const made = match.handler(exchange);
         answer = made instanceof Promise ? await made : made;
       }
     } catch (thrown) {
-      const error = this.#asGuess(thrown, exchange, caller);
-      answer = this.#problem(error, { base, requestId, response });
+      const error = this.#guesses.judged(thrown, { params: exchange?.params, from: caller.address });
+      answer = problemAnswer(error, { base, requestId });
       if (
         answer.status >= 500 &&
         answer.status !== 501 &&
@@ -333,40 +328,10 @@ export class HttpListener implements Service {
       auth,
       readTokens,
       stopping: this.#stopping,
-      asGuess: this.#guessesOf(caller.address()),
+      asGuess: this.#guesses.of(caller.address()),
       metrics,
     });
     if (upgrade) this.#accept!(upgrade);
-  }
-
-  /** An unknown id or token is 404, until its address has tried more of them than anybody has by mistake. What is known is answered all the same. */
-  #asGuess(error: unknown, exchange: HttpExchange | undefined, caller: Caller): unknown {
-    if (!(error instanceof WaitlessError)) return error;
-    const named = error.code === 'not-found' ? (exchange?.params['id'] ?? exchange?.params['token']) : undefined;
-    const guess = error instanceof WrongGuess ? error.guess : named;
-    return guess === undefined ? error : this.#slowed(error, guess, caller.address());
-  }
-
-  /** For a connection that lives long: nothing of its first request is kept with it. */
-  #guessesOf(address: string): (error: unknown, guess: string) => unknown {
-    return (error, guess) => this.#slowed(error, guess, address);
-  }
-
-  #slowed(error: unknown, guess: string, from: string): unknown {
-    const pauseMs = this.#guesses.pauseMs(from);
-    if (pauseMs === 0) {
-      this.#guesses.wrong(from, guess);
-      return error;
-    }
-    return new WaitlessError('rate-limited', 'too many different ids that are none were asked for from this address', {
-      retryAfterSeconds: Math.ceil(pauseMs / 1000),
-      headers: limitFields({ name: 'unknown-ids', quota: this.#guesses.free, remaining: 0, untilMs: pauseMs }),
-      cause: error,
-    });
-  }
-
-  #problem(error: unknown, context: { base: string; requestId: string; response: ServerResponse }): Answer {
-    return problemAnswer(error, context);
   }
 
   #refuse(request: IncomingMessage, response: ServerResponse, error: WaitlessError): void {
@@ -387,25 +352,6 @@ function mustClose(request: IncomingMessage, answer: Answer): boolean {
     : Number(declared) > drainBytes || request.headers.expect !== undefined;
 }
 
-interface Named {
-  operations: readonly (string | undefined)[];
-  topics: readonly string[];
-}
-
-/** What a request is about: of a route without any of it a token opens nothing. */
-function namedBy({ route, params }: Match, query: string): Named {
-  if (route.path === routes.stream.path) return streamQuery(query);
-  if (route.path === routes.listEvents.path) return { operations: [], topics: [topicOf(params['topic']!)] };
-  return { operations: [params['id']], topics: [] };
-}
-
-function checkVisit(visit: Visit, { operations, topics }: Named): void {
-  if (!operations.every((id) => visit.opens(id))) throw noSuchOperation();
-  // A topic needs no event to be one, so that this tells nothing of what there is.
-  if (!topics.every((topic) => visit.opensTopic(topic)))
-    throw new WaitlessError('insufficient-scope', 'the read-only token does not open all of these topics');
-}
-
 function preflight(headers: FieldLookup): Answer {
   return {
     status: 204,
@@ -420,46 +366,4 @@ function preflight(headers: FieldLookup): Answer {
       'no-store',
     ],
   };
-}
-
-/** What the parser calls its refusals; all else is 400. */
-const parserRefusals: Readonly<Record<string, { status: number; code: ErrorCode }>> = {
-  HPE_HEADER_OVERFLOW: { status: 431, code: 'too-many-headers' },
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: { status: 413, code: 'payload-too-large' },
-  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, code: 'request-timeout' },
-};
-
-/** What the parser refused before there was a request; the connection is closed in every case. */
-function onClientError(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET') return void socket.destroy();
-  // Bytes after a refusal are refused with it.
-  if (!socket.writable) return;
-  // Whole requests before the broken one are answered first: a refusal in front of their answers would be taken for one of them.
-  // Node keeps the response whose turn it is in this property and has no public name for it.
-  const current = (socket as { _httpMessage?: ServerResponse | null })._httpMessage;
-  if (current?.req.complete) {
-    socket.pause();
-    current.once('close', () => onClientError(error, socket));
-  } else if (current?.headersSent) endSocket(socket);
-  else refuseRaw(socket, parserRefusals[error.code ?? ''] ?? { status: 400, code: 'bad-request' });
-}
-
-/** A problem written without a request, as the last bytes of a connection. */
-function refuseRaw(
-  socket: Socket,
-  { status, code, more = '' }: { status: number; code: ErrorCode; more?: string },
-): void {
-  const { title } = errorTable[code];
-  const body = JSON.stringify({ type: `/problems/${code}`, title, status, code });
-  endSocket(
-    socket,
-    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n${more}Connection: close\r\n\r\n${body}`,
-  );
-}
-
-/** Sends what is still to be sent; a client that does not close its side then is cut off. */
-function endSocket(socket: Socket, lastBytes = ''): void {
-  socket.end(lastBytes);
-  const cut = setTimeout(() => socket.destroy(), lingerMs);
-  socket.once('close', () => clearTimeout(cut)).on('error', () => socket.destroy());
 }

@@ -1,6 +1,6 @@
 // The error answers of the OpenAPI document: one response per status, with every code of the error table that has it.
 import { type ErrorCode, type ErrorEntry, errorTable, type Route, routes, takesTokens } from '@waitless/protocol';
-import type { Fields } from './openapi-examples.ts';
+import type { Fields } from './openapi-details.ts';
 
 /** What the edge itself may answer on any route, before the route is reached. */
 const edgeErrors: readonly ErrorCode[] = [

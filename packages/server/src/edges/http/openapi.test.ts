@@ -4,7 +4,8 @@ import { describe, test } from 'node:test';
 import { createConfig, lintFromString } from '@redocly/openapi-core';
 import { callMethods, errorTable, headerTable, type Route, routes, schemas, unbuiltRoutes } from '@waitless/protocol';
 import { openApiDocument } from './openapi.ts';
-import { answerHeaders, bodyExamples, headerDetails, pathDetails, queryDetails } from './openapi-examples.ts';
+import { answerHeaders, headerDetails, pathDetails, queryDetails } from './openapi-details.ts';
+import { bodyExamples } from './openapi-examples.ts';
 
 interface Answer {
   $ref?: string;

@@ -2,14 +2,14 @@
 import { callMethods, type HeaderEntry, headerTable, type Route, routes, schemas } from '@waitless/protocol';
 import {
   answerHeaders,
-  bodyExamples,
   type Fields,
   headerDetails,
   type ParameterDetail,
   pathDetails,
   queryDetails,
   tagDescriptions,
-} from './openapi-examples.ts';
+} from './openapi-details.ts';
+import { bodyExamples } from './openapi-examples.ts';
 import { component, headerRefs, problemResponses, problemsOf } from './openapi-problems.ts';
 
 export interface OpenApiOptions {

@@ -57,7 +57,7 @@ export function topicHandlers({ publish, engine, clock, random, stream }: TopicH
       id: key === null ? nonce : () => key,
       source: `/v1/topics/${topic}`,
       type: topic,
-      time: isoTime(clock.now())!,
+      time: () => isoTime(clock.now())!,
     };
     const events = readEvents({ body, headers, rawHeaders }, naming);
     if (key !== null && events.some(({ isNamedHere }) => !isNamedHere))

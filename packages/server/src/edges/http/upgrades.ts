@@ -8,11 +8,9 @@ import type { Auth, Caller } from '../auth.ts';
 import type { Upgrade } from '../edge.ts';
 import { problemAnswer } from './problems.ts';
 import { checkHeaders, checkTarget } from './raw-checks.ts';
+import { endSocket } from './raw-refusals.ts';
 import type { ReadTokens } from './read-tokens.ts';
 import { WrongGuess } from './wrong-guess.ts';
-
-/** A client that was refused may take so long to close. */
-const lingerMs = 2000;
 
 /** All else that asks for another protocol is answered in this one, as HTTP allows. */
 export const wantsWebSocket = ({ method, url = '', headers }: IncomingMessage): boolean =>
@@ -56,11 +54,9 @@ export function upgradeOf(parts: UpgradeParts): Upgrade | undefined {
     let text = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n`;
     for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`;
     if (socket.destroyed) return;
-    socket.end(`${text}Connection: close\r\n\r\n${body as string}`);
+    endSocket(socket, `${text}Connection: close\r\n\r\n${body as string}`);
     // What else comes is not read as anything.
     socket.resume();
-    const cut = setTimeout(() => socket.destroy(), lingerMs);
-    socket.once('close', () => clearTimeout(cut));
   };
   try {
     base = parts.base();

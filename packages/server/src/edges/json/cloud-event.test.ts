@@ -9,7 +9,7 @@ const naming: Naming = {
   id: () => 'made',
   source: '/v1/topics/orders',
   type: 'orders',
-  time: '2026-01-01T00:00:00.000Z',
+  time: () => '2026-01-01T00:00:00.000Z',
 };
 
 function read(body: string | Buffer, headers: Record<string, string> = {}): ReadEvent[] {

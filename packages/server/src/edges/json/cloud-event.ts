@@ -20,7 +20,7 @@ export interface Naming {
   id: () => string;
   source: string;
   type: string;
-  time: string;
+  time: () => string;
 }
 
 /** More in one request holds up others that publish; a batch of them is one commit. */
@@ -81,7 +81,7 @@ export function readEvents(
     id: naming.id(),
     source: naming.source,
     type: naming.type,
-    time: naming.time,
+    time: naming.time(),
     ...(type !== undefined
       ? { datacontenttype: type }
       : body.length > 0

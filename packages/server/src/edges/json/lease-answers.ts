@@ -4,8 +4,14 @@ import type { Answer as AttemptAnswer } from '../../core/lifecycle.ts';
 import type { ProgressReport, ResultContent } from '../../engine/engine.ts';
 import { fieldError, Shape } from './shape.ts';
 
-export const longestLeaseSeconds = 86_400;
+const longestLeaseSeconds = 86_400;
 const mostProgressDataBytes = 16 * 1024;
+
+/** Milliseconds of the member `leaseSeconds`. */
+export function leaseMsIn(shape: Shape): number | undefined {
+  const seconds = shape.number('leaseSeconds', { above: 0, most: longestLeaseSeconds });
+  return seconds === undefined ? undefined : Math.ceil(seconds * 1000);
+}
 
 export const content = (status: number, headers: string[], body: Uint8Array): ResultContent => ({
   status,

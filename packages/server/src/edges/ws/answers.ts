@@ -9,7 +9,7 @@ import type { ProgressReport, SettleOutcome } from '../../engine/engine.ts';
 import { isoTime } from '../../lib/clock.ts';
 import {
   failFields,
-  longestLeaseSeconds,
+  leaseMsIn,
   progressFields,
   readFail,
   readProgress,
@@ -108,9 +108,7 @@ export class Answers {
 
   readonly extend = (session: Session, frame: Frame): Promise<void> => {
     const shape = shapeOf(frame, ['leaseSeconds']);
-    const seconds = shape.number('leaseSeconds', { above: 0, most: longestLeaseSeconds });
-    const leaseMs = seconds === undefined ? undefined : Math.ceil(seconds * 1000);
-    return this.#extend(session, frame, { shape, leaseMs, progress: null });
+    return this.#extend(session, frame, { shape, leaseMs: leaseMsIn(shape), progress: null });
   };
 
   readonly progress = (session: Session, frame: Frame): Promise<void> => {

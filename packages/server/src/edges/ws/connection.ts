@@ -57,6 +57,8 @@ export class Connection {
   readonly #atEnd = new Set<() => void>();
   /** JSON of frames, and messages that are framed already, in their order. */
   #out: (string | Buffer)[] = [];
+  /** Their length together. */
+  #gathered = 0;
   #blocked = false;
   #paused = false;
   #inHand = 0;
@@ -98,6 +100,11 @@ export class Connection {
     return this.#blocked;
   }
 
+  /** More is on its way than a client may leave unread. */
+  get full(): boolean {
+    return this.#parts.socket.writableLength + this.#gathered > streamLimits.unreadBytes;
+  }
+
   /** Called once when it is over, unless the function that this returns is called before. */
   atEnd(act: () => void): () => void {
     this.#atEnd.add(act);
@@ -123,6 +130,7 @@ export class Connection {
 
   #push(piece: string | Buffer): void {
     if (this.#closing) return;
+    this.#gathered += piece.length;
     if (this.#out.push(piece) === 1) this.#parts.outbox.add(this);
   }
 
@@ -194,6 +202,7 @@ export class Connection {
   flush(): void {
     const out = this.#out;
     this.#out = [];
+    this.#gathered = 0;
     const { socket } = this.#parts;
     if (out.length === 0 || socket.destroyed) return;
     if (out.length > 1) socket.cork();

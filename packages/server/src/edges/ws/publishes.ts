@@ -67,5 +67,5 @@ const unnamed: Naming = {
   },
   source: '',
   type: '',
-  time: '',
+  time: () => '',
 };

@@ -2,7 +2,9 @@
 import { closeCodes, streamLimits, WaitlessError } from '@waitless/protocol';
 import type { WebSocket, WebSocketServer } from 'ws';
 import type { BodyBudget } from '../../core/body-budget.ts';
+import type { EventTokens } from '../../core/event-tokens.ts';
 import type { Live } from '../../core/live.ts';
+import type { Pull } from '../../core/pull.ts';
 import type { Reply } from '../../core/reply.ts';
 import type { TopicFeeds } from '../../core/topic-feed.ts';
 import type { OperationRecord } from '../../engine/engine.ts';
@@ -13,6 +15,7 @@ import type { Upgrade } from '../edge.ts';
 import { Shape } from '../json/shape.ts';
 import { Answers } from './answers.ts';
 import { Connection, Outbox } from './connection.ts';
+import { EventAnswers } from './event-answers.ts';
 import { judgeHandshake, type Welcome } from './handshake.ts';
 import { type Frame, readFrames } from './read-frames.ts';
 import { Publishes, type PublishesDependencies } from './publishes.ts';
@@ -28,13 +31,15 @@ export interface WebSocketDependencies
     Omit<WatchDependencies, 'fetch' | 'live'>,
     SubmitDependencies,
     PublishesDependencies,
-    Omit<WorkerDependencies, 'reply' | 'services'> {
+    Omit<WorkerDependencies, 'reply' | 'services' | 'pull'> {
   auth: Pick<Auth, 'allowsOrigin' | 'namespace'>;
   topicFeeds: Pick<TopicFeeds, 'attach' | 'newest'>;
   services: WorkerDependencies['services'];
   fetch: WatchDependencies['fetch'] & { cancel: (id: string, namespace: string) => Promise<OperationRecord> };
   live: WatchDependencies['live'] & Pick<Live, 'ensureRoom' | 'hold'>;
   reply: Reply;
+  pull: Pick<Pull, 'take' | 'settle' | 'extend'>;
+  eventTokens: EventTokens;
   budget: BodyBudget;
   log: Log;
 }
@@ -62,6 +67,7 @@ export class WebSockets implements Service {
     this.#d = dependencies;
     const submits = new Submits(dependencies);
     const answers = new Answers(dependencies);
+    const events = new EventAnswers(dependencies);
     const publishes = new Publishes(dependencies);
     this.#handlers = new Map<string, FrameHandler>([
       ['submit', (session, frame) => submits.take(session, frame)],
@@ -69,11 +75,13 @@ export class WebSockets implements Service {
       ['unwatch', ({ watches, topics }, frame) => (ofTopics(frame) ? topics : watches).unwatch(frame)],
       ['cancel', (session, frame) => this.#cancel(session, frame)],
       ['work', ({ workers }, frame) => workers.work(frame)],
-      ['reply', answers.reply],
-      ['fail', answers.fail],
-      ['release', answers.release],
-      ['extend', answers.extend],
-      ['progress', answers.progress],
+      ['reply', events.either(answers.reply)],
+      ['fail', events.either(answers.fail)],
+      ['release', events.either(answers.release, events.release)],
+      ['extend', events.either(answers.extend, events.extend)],
+      ['progress', events.either(answers.progress)],
+      ['ack', events.ack],
+      ['nack', events.nack],
       ['ping', ping],
       ['publish', (session, frame) => publishes.take(session, frame)],
     ]);

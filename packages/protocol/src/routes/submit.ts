@@ -1,0 +1,91 @@
+// Routes that take requests in.
+import type { ErrorCode } from '../errors.ts';
+import type { Route } from '../route.ts';
+
+const submitHeaders = [
+  'Prefer',
+  'Idempotency-Key',
+  'Correlation-Id',
+  'Operation-Timeout',
+  'Operation-Delay',
+  'Operation-Start-By',
+  'Operation-Priority',
+  'Operation-Labels',
+  'Operation-Durability',
+  'Result-Key',
+  'Cache-Control',
+  'Callback-Url',
+  'Callback-Events',
+  'Callback-Body',
+  'traceparent',
+  'tracestate',
+] as const;
+
+const submitErrors: readonly ErrorCode[] = [
+  'invalid-name',
+  'invalid-parameter',
+  'duplicate-header',
+  'conflicting-headers',
+  'invalid-url',
+  'idempotency-key-invalid',
+  'unknown-service',
+  'idempotency-in-progress',
+  'payload-too-large',
+  'idempotency-key-reused',
+  'callback-url-forbidden',
+  'unsupported-scheme',
+  'queue-full',
+  'too-many-callbacks',
+  'not-implemented',
+  'overloaded',
+  'storage-unavailable',
+  'engine-unavailable',
+  'shutting-down',
+  'not-stored',
+  'insufficient-storage',
+  'too-many-connections',
+  'attempts-exhausted',
+  'failed-by-worker',
+  'bad-backend-response',
+  'timed-out',
+  'not-started-in-time',
+  'cancelled',
+];
+
+const call = {
+  method: 'ANY',
+  tag: 'submit',
+  access: 'key',
+  headers: submitHeaders,
+  input: 'bytes',
+  output: { 200: 'bytes', 202: 'OperationReceipt' },
+  errors: submitErrors,
+} as const;
+
+export const submitRoutes = {
+  call: { ...call, path: '/v1/call/{service}', summary: 'Submit a request to a service' },
+  callPath: { ...call, path: '/v1/call/{service}/{path…}', summary: 'Submit a request to a path below a service' },
+  batch: {
+    method: 'POST',
+    path: '/v1/batch',
+    tag: 'submit',
+    access: 'key',
+    summary: 'Submit up to 1,000 requests at once, written together, each with its own outcome',
+    input: 'BatchRequest',
+    output: { 200: 'BatchResponse' },
+    errors: [
+      'invalid-json',
+      'invalid-parameter',
+      'unknown-field',
+      'forbidden-key',
+      'payload-too-complex',
+      'payload-too-large',
+      'unsupported-media-type',
+      'unsupported-content-encoding',
+      'overloaded',
+      'storage-unavailable',
+      'engine-unavailable',
+      'shutting-down',
+    ],
+  },
+} as const satisfies Record<string, Route>;
