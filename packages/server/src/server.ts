@@ -292,7 +292,8 @@ export async function startServer(config: Config, extras: Extras = {}): Promise<
       clock,
       log,
     });
-    const eventRetention = new EventRetention({ engine, settings: topicSettings, clock, log, metrics });
+    const onRemoved = (): void => taking.forgetPages();
+    const eventRetention = new EventRetention({ engine, settings: topicSettings, clock, log, metrics, onRemoved });
     const work = createWork({ engine, ids, live, clock, fireAndForget, counts, log, metrics });
     const fetch = new Fetch({ engine, ids, live, outlooks, clock, dispatch, log });
 

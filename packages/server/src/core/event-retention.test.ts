@@ -114,6 +114,7 @@ async function fixture(t: TestContext, kept: TopicRetention = retention) {
   t.after(() => engine.close());
   const metrics = newMetrics();
   const warnings: unknown[] = [];
+  const taking = new EventTaking({ engine, clock });
   const rounds = new EventRetention({
     engine,
     settings: { read: () => Promise.resolve(), retentionOf: () => kept },
@@ -125,6 +126,7 @@ async function fixture(t: TestContext, kept: TopicRetention = retention) {
       error() {},
     },
     metrics,
+    onRemoved: () => taking.forgetPages(),
   });
   const publish = async (count: number): Promise<void> =>
     void (await engine.append(
@@ -132,7 +134,7 @@ async function fixture(t: TestContext, kept: TopicRetention = retention) {
       clock.now(),
     ));
   const kept_ = async (): Promise<number> => (await engine.topics())[0]!.events;
-  return { clock, engine, metrics, warnings, rounds, publish, kept: kept_ };
+  return { clock, engine, metrics, warnings, taking, rounds, publish, kept: kept_ };
 }
 
 test('events that nobody has to read go at the soft limit, however many there are', async (t) => {
@@ -146,7 +148,7 @@ test('events that nobody has to read go at the soft limit, however many there ar
 });
 
 test('a durable subscription holds events beyond the soft limit and not beyond the hard one, and learns what it missed', async (t) => {
-  const { clock, engine, metrics, warnings, rounds, publish, kept } = await fixture(t, {
+  const { clock, engine, metrics, warnings, taking, rounds, publish, kept } = await fixture(t, {
     ...retention,
     maxBytes: undefined,
     hardBytes: undefined,
@@ -155,7 +157,6 @@ test('a durable subscription holds events beyond the soft limit and not beyond t
     { namespace: 'default', name: 'slow', text: '{}', topics: ['orders.*'], savedAt: clock.now() },
     'now',
   );
-  const taking = new EventTaking({ engine, clock });
   const take = (max: number) =>
     taking.take(
       { ...subscription, filter: readFilter(undefined), ordered: false },

@@ -45,6 +45,8 @@ export interface EventRetentionDependencies {
   clock: Clock;
   log: Log;
   metrics: Pick<Metrics, 'eventsRemoved' | 'eventsMissed'>;
+  /** Something is gone that may be at hand somewhere. */
+  onRemoved?: () => void;
   everyMs?: number | undefined;
 }
 
@@ -123,6 +125,7 @@ export class EventRetention implements Service {
       removed += step.removed;
       more = step.more;
     }
+    if (removed > 0) this.#d.onRemoved?.();
     return removed;
   }
 }

@@ -128,12 +128,17 @@ export class EventTaking {
     return { events, again, more: true, missed };
   }
 
+  /** Events were removed: what was read before is read again, and says who has missed something. */
+  forgetPages(): void {
+    this.#pages.clear();
+  }
+
   /** Of a subscription that is gone nothing is kept. */
   forget(number: number): void {
     this.#cursors.delete(number);
   }
 
-  /** One page after the cursor; undefined where there is no such subscription. */
+  /** One page after the cursor; undefined where there is no such subscription, or a paused one. */
   async #step(
     { number, namespace, name, topics, filter, ordered }: TakenFrom,
     { room, bytes, kind, worker, leaseMs }: Omit<Wanted, 'max' | 'maxBytes'> & { room: number; bytes: number },
@@ -161,6 +166,8 @@ export class EventTaking {
         this.#cursors.delete(number);
         return undefined;
       }
+      // Paused on another node a moment ago: who asks here will hear of it, and of its resumption.
+      if (outcome.kind === 'paused') return undefined;
       this.#cursors.set(number, outcome.kind === 'moved' ? outcome.readTo : readTo);
       // Somebody else was faster, on another node: the next look begins behind that.
       if (outcome.kind === 'moved') continue;

@@ -16,7 +16,7 @@ export interface PagePart extends EventPage {
   isOld: boolean;
 }
 
-/** What is published meanwhile is read with the next page, so nobody misses anything by it; but what has left its topic is not given out for longer than this. */
+/** What is published meanwhile is read with the next page, so nobody misses anything by it; but what another node has removed is not given out for longer than this. */
 const keptMs = 2000;
 /** Of all pages: enough for some dozen subscriptions that are behind, each at a place of its own. */
 const mostBytes = 8 * 1024 * 1024;
@@ -51,6 +51,11 @@ export class PagesAtHand {
     this.#pages.delete(key);
     this.#pages.set(key, [...of, { ...page, after, readAt: nowMs, bytes }]);
     this.#bytes += bytes;
+  }
+
+  clear(): void {
+    this.#pages.clear();
+    this.#bytes = 0;
   }
 
   #dropOld(nowMs: number): void {

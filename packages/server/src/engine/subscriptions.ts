@@ -77,6 +77,8 @@ export type ClaimOutcome =
   | { kind: 'claimed'; leases: LeasedEvent[] }
   /** The cursor is elsewhere by now. */
   | { kind: 'moved'; readTo: number }
+  /** Whoever paused it was told so: from then on nothing goes out, also on a node that has not heard of it. */
+  | { kind: 'paused' }
   | { kind: 'gone' };
 
 export interface DueWanted {
@@ -142,7 +144,7 @@ export interface SubscriptionEngine {
 
   /** Takes from the log. The rows and the cursor are one commit. */
   claim(claim: Claim, nowMs: number): Promise<ClaimOutcome>;
-  /** Takes of what waits for another try or was held, with the events themselves. */
+  /** Takes of what waits for another try or was held, with the events themselves; nothing of a paused one. */
   leaseDue(wanted: DueWanted, nowMs: number): Promise<{ lease: LeasedEvent; event: LoggedEvent }[]>;
   extendEvent(
     lease: Pick<LeasedEvent, 'subscription' | 'position' | 'leaseNo'> & { leaseMs: number },

@@ -349,6 +349,37 @@ export const subscriptionCases: Case[] = [
     },
   },
   {
+    name: 'of a paused one nothing is given out, neither from the log nor of what waits, and resumed it goes on where it was',
+    async run(f) {
+      const s = await subscribe(f);
+      const key = { namespace: 'default', name: 'sub' };
+      const [waits] = await append(f, f.clock.now(), {});
+      const [one] = await takeAll(f, f);
+      await settle(f, one!, later(f.clock.now()));
+      const [next] = await append(f, f.clock.now(), {});
+      await f.engine.pauseSubscription(key, true);
+      const claim: Claim = {
+        subscription: s.number,
+        readFrom: waits!,
+        readTo: next!,
+        take: [{ position: next!, orderingKey: null }],
+        ordered: false,
+        kind: 'pull',
+        worker: null,
+        leaseMs: 1000,
+      };
+      assert.deepEqual(await f.engine.claim(claim, f.clock.now()), { kind: 'paused' });
+      assert.deepEqual(await due(f, s), []);
+      assert.equal((await sub(f))!.readTo, waits);
+      await f.engine.pauseSubscription(key, false);
+      assert.equal((await f.engine.claim(claim, f.clock.now())).kind, 'claimed');
+      assert.deepEqual(
+        (await due(f, s)).map(({ lease }) => lease.position),
+        [waits],
+      );
+    },
+  },
+  {
     name: 'pausing is remembered, and removing takes everything along',
     async run(f) {
       const s = await subscribe(f);

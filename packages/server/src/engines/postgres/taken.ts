@@ -29,9 +29,9 @@ const claim: Statement = {
   name: 'claim',
   text: `
 WITH s AS MATERIALIZED (
-  SELECT id, read_to FROM subscription WHERE id = $2::int8 FOR NO KEY UPDATE
+  SELECT id, read_to, paused FROM subscription WHERE id = $2::int8 FOR NO KEY UPDATE
 ), moved AS (
-  UPDATE subscription SET read_to = $4::int8 FROM s WHERE subscription.id = s.id AND s.read_to = $3::int8 RETURNING subscription.id
+  UPDATE subscription SET read_to = $4::int8 FROM s WHERE subscription.id = s.id AND s.read_to = $3::int8 AND NOT s.paused RETURNING subscription.id
 ), input AS MATERIALIZED (
   SELECT i.position, i.ordering, i.ordering IS NOT NULL AND (
       row_number() OVER (PARTITION BY i.ordering ORDER BY i.position) > 1
@@ -44,7 +44,7 @@ WITH s AS MATERIALIZED (
     CASE WHEN NOT i.held THEN $10::int4 END, i.ordering
   FROM input i CROSS JOIN moved CROSS JOIN time_line RETURNING position, state
 )
-SELECT (SELECT read_to FROM s), EXISTS (SELECT FROM moved), ARRAY(SELECT position FROM written WHERE state = 1 ORDER BY position)::text`,
+SELECT (SELECT read_to FROM s), EXISTS (SELECT FROM moved), (SELECT paused FROM s), ARRAY(SELECT position FROM written WHERE state = 1 ORDER BY position)::text`,
 };
 
 const lockSubscription: Statement = {
@@ -61,7 +61,7 @@ const leaseDue: Statement = {
   text: `
 WITH s AS MATERIALIZED (
   SELECT s.id, l.id AS log FROM subscription s LEFT JOIN log l ON l.namespace = s.namespace
-  WHERE s.id = $2::int8 AND (SELECT at FROM taken t WHERE t.subscription = s.id AND t.state = 0 ORDER BY t.at, t.position LIMIT 1) <= $1::int8
+  WHERE s.id = $2::int8 AND NOT s.paused AND (SELECT at FROM taken t WHERE t.subscription = s.id AND t.state = 0 ORDER BY t.at, t.position LIMIT 1) <= $1::int8
   FOR NO KEY UPDATE OF s
 ), due AS MATERIALIZED (
   SELECT s.id AS subscription, s.log, t.position, t.ordering, t.at FROM s CROSS JOIN LATERAL (
@@ -217,8 +217,9 @@ export async function claimFrom(c: Claim, { connection, nowMs, nodeId }: TakeCon
         return connection.run(claim, values);
       })
     : await connection.run(claim, values);
-  const [readTo, moved, taken] = row as [number | null, boolean, string];
+  const [readTo, moved, paused, taken] = row as [number | null, boolean, boolean | null, string];
   if (readTo === null) return { kind: 'gone' };
+  if (paused) return { kind: 'paused' };
   if (!moved) return { kind: 'moved', readTo };
   const leases = numbersOf(taken).map((position) => ({
     subscription: c.subscription,

@@ -272,6 +272,7 @@ export function subscriptionStatements(store: Store, log: LogStatements): Subscr
     claim(c) {
       const s = byId.get(c.subscription);
       if (!s) return { kind: 'gone' };
+      if (s.paused === 1) return { kind: 'paused' };
       if (moveCursor.run(c.readTo, c.subscription, c.readFrom).changes === 0)
         return { kind: 'moved', readTo: s.read_to };
       const now = store.nowMs;
@@ -308,7 +309,7 @@ export function subscriptionStatements(store: Store, log: LogStatements): Subscr
     },
     leaseDue({ subscription, max, maxBytes, kind, worker, leaseMs }) {
       const s = byId.get(subscription);
-      if (!s) return [];
+      if (!s || s.paused === 1) return [];
       const found: { lease: LeasedEvent; event: EventRow }[] = [];
       let bytes = 0;
       for (const one of dueRows.all(subscription, store.nowMs, max)) {
