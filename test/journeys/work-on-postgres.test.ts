@@ -3,8 +3,4 @@
 // All of them run on two nodes in every test run, and on one in the long suite; these are here so that one node alone is never forgotten.
 import { onPostgres } from '../support/on-postgres.ts';
 
-await onPostgres({ nodes: 1 }, [
-  () => import('./bytes.test.ts'),
-  () => import('./later.test.ts'),
-  () => import('./stop.test.ts'),
-]);
+await onPostgres({ nodes: 1 }, [() => import('./bytes.test.ts')]);
