@@ -23,7 +23,7 @@ ${script}
 /** The origin of a site whose only page runs `script`; it ends with the test. */
 export async function siteFor(t: TestContext, script = ''): Promise<string> {
   const server = createServer((request, response) => {
-    const [, folder, name] = /^\/(client|protocol)\/([a-z-]+\.js)$/.exec(request.url!) ?? [];
+    const [, folder, name] = /^\/(client|protocol)\/((?:[a-z-]+\/)?[a-z-]+\.js)$/.exec(request.url!) ?? [];
     if (folder !== undefined) {
       response.writeHead(200, { 'Content-Type': 'text/javascript; charset=utf-8' });
       return void response.end(readFileSync(`${packages}${folder}/dist/${name}`));
