@@ -82,14 +82,14 @@ interface Sample {
 
 async function measureCase(
   bench: Bench,
-  { of, store, postgres }: { of: Case; store: Store; postgres: Postgres | undefined },
+  { of, store, postgres, secretKey }: { of: Case; store: Store; postgres: Postgres | undefined; secretKey: string },
 ): Promise<Figure[]> {
   const name = caseName(of, store);
   const receiver = bench.children.fork('./webhook-receiver.ts');
   const receiverPort = await firstMessage<number>(receiver, 'the receiver');
   const folder = bench.newFolder();
   const server = await startWaitless(bench, {
-    services: ['--allow-network', '127.0.0.0/8', '--secret-key-file', bench.newFile('secret.key')],
+    services: ['--allow-network', '127.0.0.0/8', '--secret-key-file', secretKey],
     data: postgres?.url ?? folder,
   });
   const names = Array.from({ length: of.subscriptions }, (_, i) => `bench-${cases.indexOf(of) + 1}-${i + 1}`);
@@ -103,7 +103,8 @@ async function measureCase(
   const deliver = async (number: number, run: string): Promise<Sample> => {
     const each = number / of.subscriptions;
     for (const one of names) await call(server, `POST /v1/subscriptions/${one}/pause`);
-    await publish(server, { count: each, run });
+    // On PostgreSQL the cases share a database, in which an id is known for ten minutes.
+    await publish(server, { count: each, run: `${cases.indexOf(of) + 1}-${run}` });
     const sources = [server.pid, ...(postgres ? [postgres.cpuSeconds] : [])];
     const { result: seconds, cpu } = await bench.measure(sources, async () => {
       const all = received(receiver, each * of.subscriptions, count);
@@ -140,7 +141,9 @@ export const webhookDeliveriesRow: Row = {
         continue;
       }
       const postgres = store === 'PostgreSQL' && wanted.length > 0 ? await startPostgres(bench) : undefined;
-      for (const of of wanted) figures.push(...(await measureCase(bench, { of, store, postgres })));
+      // The signing secret of a database was sealed with it.
+      const secretKey = bench.newFile('secret.key');
+      for (const of of wanted) figures.push(...(await measureCase(bench, { of, store, postgres, secretKey })));
       await postgres?.remove();
     }
     return figures;
