@@ -21,11 +21,8 @@ function testFiles() {
     )
     .filter((path) => path.endsWith('.test.ts'))
     .filter((path) => (path.endsWith('.long.test.ts') || path.startsWith('test/faults/long/')) === long)
-    .sort((a, b) => Number(isLongest(b)) - Number(isLongest(a)) || (a < b ? -1 : 1));
+    .sort();
 }
-
-/** Those that run many others once more begin first: begun last, one of them would run alone at the end while the other core has nothing to do. */
-const isLongest = (path) => /-on-|-without-|engines\/postgres\.test/.test(path);
 
 const node = ready();
 const files = named.length > 0 ? named : testFiles();
